@@ -1,0 +1,25 @@
+"""The torch engine: ``K`` networks are one computation, and one network is ``K = 1``.
+
+It knows nothing of scikit-learn.  A fit arrives as a :class:`Job`, :func:`train` stacks the jobs that share their
+:class:`Static` choices and trains them as rows of the same tensors, and each job leaves with its own :class:`Result`.
+Not a public interface: names here may change without notice.
+"""
+
+from sklreg.engine.data import CSRRows, DenseRows, Rows, Samples
+from sklreg.engine.job import Hyperparameters, Job, OptimizerState, Result, Static
+from sklreg.engine.modules import plain_module
+from sklreg.engine.train import train
+
+__all__ = [
+    "CSRRows",
+    "DenseRows",
+    "Hyperparameters",
+    "Job",
+    "OptimizerState",
+    "Result",
+    "Rows",
+    "Samples",
+    "Static",
+    "plain_module",
+    "train",
+]

@@ -1,0 +1,133 @@
+"""Samples on the device, and the minibatches that the rows of a stack see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+
+class Rows(Protocol):
+    """A table of ``n`` rows and ``d`` features from which batches of rows are taken."""
+
+    def take(self, index: Tensor) -> Tensor:
+        """Return the rows of ``index`` as a dense ``(len(index), d)`` tensor."""
+
+    def slice(self, start: int, stop: int) -> Tensor:
+        """Return the rows from ``start`` to ``stop`` as a dense tensor."""
+
+    def to(self, device: torch.device) -> Rows:
+        """Return the same table on ``device``."""
+
+
+class DenseRows(NamedTuple):
+    """A dense table."""
+
+    values: Tensor  # (n, d)
+
+    def take(self, index: Tensor) -> Tensor:
+        return self.values.index_select(0, index)
+
+    def slice(self, start: int, stop: int) -> Tensor:
+        return self.values[start:stop]
+
+    def to(self, device: torch.device) -> DenseRows:
+        return DenseRows(self.values.to(device))
+
+
+class CSRRows(NamedTuple):
+    """A sparse table in compressed row form; only the rows of a batch are ever made dense."""
+
+    indptr: Tensor  # (n + 1,)
+    indices: Tensor  # (nnz,)
+    values: Tensor  # (nnz,)
+    n_features: int
+
+    def take(self, index: Tensor) -> Tensor:
+        start = self.indptr[index]
+        count = self.indptr[index + 1] - start
+        row = torch.repeat_interleave(torch.arange(len(index), device=index.device), count)  # (nnz of the batch,)
+        first = torch.cumsum(count, 0) - count
+        source = torch.arange(len(row), device=index.device) - first[row] + start[row]
+        dense = self.values.new_zeros(len(index), self.n_features)
+        # Accumulating, so that an entry stored twice counts twice, as in scipy.
+        return dense.index_put_((row, self.indices[source]), self.values[source], accumulate=True)
+
+    def slice(self, start: int, stop: int) -> Tensor:
+        return self.take(torch.arange(start, stop, device=self.indptr.device))
+
+    def to(self, device: torch.device) -> CSRRows:
+        return CSRRows(self.indptr.to(device), self.indices.to(device), self.values.to(device), self.n_features)
+
+
+class Samples(NamedTuple):
+    """Inputs, targets and weights of ``n`` samples.
+
+    ``y`` is ``(n, C)``: one-hot or 0/1 for classification, in units of the job's ``output_scale`` for regression.
+    ``weight`` is ``(n,)`` with mean 1, or ``None`` for equal weights.
+    """
+
+    X: Rows
+    y: Tensor
+    weight: Tensor | None
+
+    def __len__(self) -> int:  # type: ignore[override]  # the number of samples, not of fields
+        return self.y.shape[0]
+
+    def to(self, device: torch.device) -> Samples:
+        """Return the same samples on ``device``."""
+        weight = None if self.weight is None else self.weight.to(device)
+        return Samples(self.X.to(device), self.y.to(device), weight)
+
+    def slice(self, start: int, stop: int) -> Batch:
+        """Return the samples from ``start`` to ``stop``, in order."""
+        weight = None if self.weight is None else self.weight[start:stop]
+        return Batch(self.X.slice(start, stop), self.y[start:stop], weight)
+
+    def take(self, index: Tensor) -> Batch:
+        """Return the samples of ``index``."""
+        weight = None if self.weight is None else self.weight.index_select(0, index)
+        return Batch(self.X.take(index), self.y.index_select(0, index), weight)
+
+
+class Batch(NamedTuple):
+    """Some samples, made dense; with a leading axis where they belong to several sources or rows."""
+
+    X: Tensor
+    y: Tensor
+    weight: Tensor | None
+
+
+def batch_bounds(n: int, batch_size: int) -> list[tuple[int, int]]:
+    """Cut ``n`` samples into the fewest batches of at most ``batch_size``, as equal as can be.
+
+    No sample is left out of an epoch and no batch is left with a handful of samples, so that no step is much noisier
+    than the others and batch normalization never meets a batch of one unless ``batch_size`` says so.
+    """
+    n_batches = -(-n // batch_size)
+    edges = [round(i * n / n_batches) for i in range(n_batches + 1)]
+    return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def stack(batches: list[Batch], members: Tensor | None) -> Batch:
+    """Give every row of the stack the batch of its source.
+
+    ``members`` is ``(K,)``, the source of each row, or ``None`` where there is one source: its batch then gets a leading
+    axis of one, which broadcasts over the rows at no cost.
+    """
+    if members is None:
+        X, y, weight = batches[0]
+        return Batch(X[None], y[None], None if weight is None else weight[None])
+    columns = zip(*batches, strict=True)
+    X, y, weight = (None if c[0] is None else torch.stack(c).index_select(0, members) for c in columns)
+    assert X is not None
+    assert y is not None
+    return Batch(X, y, weight)
+
+
+def chunks(n: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield the bounds of consecutive pieces of ``n`` of at most ``size``."""
+    for start in range(0, n, size):
+        yield start, min(start + size, n)

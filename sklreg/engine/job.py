@@ -1,0 +1,92 @@
+"""What goes into the engine and what comes out: one :class:`Job` and one :class:`Result` per fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sklreg.engine.data import Samples
+
+
+@dataclass(frozen=True)
+class Static:
+    """The choices that jobs must share to be trained together."""
+
+    n_features: int
+    hidden_layer_sizes: tuple[int, ...]
+    n_outputs: int
+    activation: str
+    normalization: str | None
+    loss: str
+    solver: str
+    schedule: str
+    batch_size: int
+    n_samples: int
+    n_validation: int
+    weighted: bool
+    dtype: torch.dtype
+    device: torch.device
+
+
+class Hyperparameters(NamedTuple):
+    """The choices that differ freely between jobs trained together; ``inf`` switches a bound off."""
+
+    learning_rate_init: float = 1e-3
+    momentum: float = 0.9
+    l1: float = 0.0
+    l2: float = 0.0
+    weight_decay: float = 0.0
+    dropout: float = 0.0
+    input_dropout: float = 0.0
+    label_smoothing: float = 0.0
+    mixup_alpha: float = 0.0
+    max_norm: float = float("inf")
+    max_grad_norm: float = float("inf")
+    patience: float = float("inf")
+    min_delta: float = 0.0
+    max_iter: int = 100
+
+
+class OptimizerState(NamedTuple):
+    """What an optimizer remembers of one model between steps."""
+
+    n_steps: int
+    moments: Tensor  # (n_moments, P)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One fit.
+
+    The network is trained on targets in units of ``output_scale``, with its output layer starting at ``output_bias``;
+    losses and penalties stay in the units of the user's target (see :mod:`sklreg.engine.penalties`).
+    """
+
+    static: Static
+    hyperparameters: Hyperparameters
+    train_set: Samples
+    validation_set: Samples | None
+    seed: int
+    output_scale: Tensor  # (C,)
+    output_bias: Tensor  # (C,), in units of output_scale
+    start: nn.Sequential | None = None  # continue from this network instead of a new one
+    optimizer_state: OptimizerState | None = None
+    score: Callable[[NDArray[np.floating]], float] | None = None  # validation outputs (n, C) -> greater is better
+    on_epoch: Callable[[dict[str, float]], bool] | None = None  # told of every epoch; True stops this fit
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one fit left behind."""
+
+    module: nn.Sequential
+    history: list[dict[str, float]]
+    best_iter: int
+    diverged: bool
+    optimizer_state: OptimizerState

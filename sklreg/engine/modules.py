@@ -1,0 +1,285 @@
+"""Networks: ``K`` of one architecture as views of one flat state, and a single one as a plain torch module.
+
+Shapes are written ``(K, n, d)``: model, sample, feature.  A model is a row of the state ``(K, S)``: its weight matrices,
+then its biases and normalization parameters, then the running statistics of batch normalization.  Whatever concerns all
+of a model's numbers (an optimizer's pass, a copy of the best epoch, a model that leaves) is one operation on the state.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sklreg.engine.streams import Streams
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "logistic": nn.Sigmoid,
+    "identity": nn.Identity,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+}
+_EPSILON = 1e-5  # of both normalizations, as in torch
+_BATCH_NORM_MOMENTUM = 0.1  # torch's convention: the share of the new batch; 0.9 of the old average is kept
+
+
+class Span(NamedTuple):
+    """The columns of one tensor in the flat state, and its shape for one model."""
+
+    start: int
+    stop: int
+    shape: tuple[int, ...]
+
+
+class Layout:
+    """Where each tensor of a model lies in its row of the flat state."""
+
+    def __init__(
+        self, n_features: int, hidden_layer_sizes: tuple[int, ...], n_outputs: int, normalization: str | None
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.normalization = normalization
+        self.spans: dict[str, Span] = {}
+        self._end = 0
+        units = [n_features, *hidden_layer_sizes, n_outputs]
+        for i, (n_in, n_out) in enumerate(zip(units[:-1], units[1:], strict=True)):
+            self._add(f"weight{i}", n_in, n_out)
+        self.n_weights = self._end
+        for i, n_out in enumerate(units[1:]):
+            self._add(f"bias{i}", 1, n_out)
+        hidden = list(enumerate(hidden_layer_sizes)) if normalization else []
+        for i, n_units in hidden:
+            self._add(f"norm_scale{i}", 1, n_units)
+            self._add(f"norm_shift{i}", 1, n_units)
+        self.n_params = self._end
+        if normalization == "batch":
+            for i, n_units in hidden:
+                self._add(f"running_mean{i}", 1, n_units)
+                self._add(f"running_var{i}", 1, n_units)
+        self.n_state = self._end
+
+    @property
+    def n_layers(self) -> int:
+        """Number of linear layers."""
+        return len(self.hidden_layer_sizes) + 1
+
+    def _add(self, name: str, *shape: int) -> None:
+        # Every tensor starts at a multiple of 16 numbers, so that matrix products meet the same memory alignment in
+        # every row: their results then do not depend on the row.
+        start = self._end
+        self.spans[name] = Span(start, start + math.prod(shape), shape)
+        self._end = start + -(-math.prod(shape) // 16) * 16
+
+    def view(self, state: Tensor, name: str) -> Tensor:
+        """Return one tensor of all models, ``(K, *shape)``, sharing memory with the state."""
+        start, stop, shape = self.spans[name]
+        return state[:, start:stop].unflatten(1, shape)
+
+    def parameter_names(self) -> list[str]:
+        """Return the names of what is trained."""
+        return [name for name, span in self.spans.items() if span.stop <= self.n_params]
+
+
+def initial_row(layout: Layout, activation: str, output_bias: Tensor, streams: Streams) -> Tensor:
+    """Draw the state of one new model, ``(1, S)``.
+
+    Hidden layers are drawn uniform, as He et al. (2015) or Glorot and Bengio (2010) scale them for the activation.  The
+    output layer starts at zero and its bias at ``output_bias``: an untrained model predicts what is known without inputs.
+    """
+    state = torch.zeros(1, layout.n_state, dtype=output_bias.dtype)
+    for i in range(layout.n_layers - 1):
+        weight = layout.view(state, f"weight{i}")
+        n_in, n_out = weight.shape[1:]
+        glorot = activation in ("tanh", "logistic", "identity")
+        bound = math.sqrt(6 / (n_in + n_out)) if glorot else math.sqrt(6 / n_in)
+        weight.copy_(torch.from_numpy(streams.init.uniform(-bound, bound, (n_in, n_out))))
+        if layout.normalization:
+            layout.view(state, f"norm_scale{i}").fill_(1)
+        if layout.normalization == "batch":
+            layout.view(state, f"running_var{i}").fill_(1)
+    layout.view(state, f"bias{layout.n_layers - 1}").copy_(output_bias)
+    return state
+
+
+class DropoutNoise(NamedTuple):
+    """The 16-bit noise of dropout for every source of draws, and each row's rate.
+
+    A number is dropped where its noise, shared by all rows of a source, falls below the row's own rate: of two rows, the
+    one that drops more drops all that the other does.
+    """
+
+    streams: list[Streams]
+    members: Tensor | None  # (K,) source of each row; None where there is one
+    threshold: Tensor  # (K, 1, 1) int16
+    scale: Tensor  # (K, 1, 1)
+
+    @classmethod
+    def of_rates(cls, rate: Tensor, streams: list[Streams], members: Tensor | None) -> DropoutNoise | None:
+        """Prepare the rates ``(K,)``; ``None`` where nothing is ever dropped."""
+        if not bool((rate > 0).any()):
+            return None
+        steps = (rate.double() * 2**16).round().clamp(max=2**16 - 1)  # rates to 1/65,536
+        scale = (1 / (1 - steps / 2**16)).to(rate.dtype)
+        return cls(streams, members, (steps - 2**15).to(torch.int16)[:, None, None], scale[:, None, None])
+
+    def apply(self, x: Tensor, purpose: str) -> Tensor:
+        """Drop numbers of ``x`` ``(K, n, d)``, and scale up the others by ``1 / (1 - rate)``."""
+        draws = [getattr(streams, purpose).draw(*x.shape[1:]) for streams in self.streams]
+        noise = draws[0][None] if self.members is None else torch.stack(draws).index_select(0, self.members)
+        return x * torch.where(noise >= self.threshold, self.scale, 0)
+
+
+class TrainingMode(NamedTuple):
+    """What a forward pass needs in training and not in prediction."""
+
+    input_dropout: DropoutNoise | None
+    dropout: DropoutNoise | None
+    weight: Tensor | None  # (K, n) sample weights, for the statistics of batch normalization
+    n_steps: int  # steps taken before this one
+
+
+class Network:
+    """``K`` multilayer perceptrons over the views of one state: linear, normalization, activation, dropout."""
+
+    def __init__(self, layout: Layout, activation: str, state: Tensor) -> None:
+        self.layout = layout
+        self.activation = ACTIVATIONS[activation]()
+        # Detached views are leaves for autograd and still share the state's memory: the optimizer's pass over the flat
+        # parameters is seen here without a copy.
+        self.tensors = {name: layout.view(state, name).detach() for name in layout.spans}
+        self.parameters = [self.tensors[name].requires_grad_() for name in layout.parameter_names()]
+
+    def forward(self, x: Tensor, mode: TrainingMode | None = None) -> Tensor:
+        """Return the outputs ``(K, n, C)`` for inputs ``(K, n, d)``; ``mode`` is ``None`` when predicting."""
+        t = self.tensors
+        if mode is not None and mode.input_dropout is not None:
+            x = mode.input_dropout.apply(x, "input_dropout")
+        for i in range(self.layout.n_layers - 1):
+            x = torch.baddbmm(t[f"bias{i}"], x, t[f"weight{i}"])  # (K, n, units)
+            if self.layout.normalization == "batch":
+                x = self._batch_norm(x, i, mode)
+            elif self.layout.normalization == "layer":
+                x = layer_norm(x, t[f"norm_scale{i}"], t[f"norm_shift{i}"])
+            x = self.activation(x)
+            if mode is not None and mode.dropout is not None:
+                x = mode.dropout.apply(x, "dropout")
+        last = self.layout.n_layers - 1
+        return torch.baddbmm(t[f"bias{last}"], x, t[f"weight{last}"])  # (K, n, C)
+
+    def _batch_norm(self, x: Tensor, i: int, mode: TrainingMode | None) -> Tensor:
+        t = self.tensors
+        running_mean, running_var = t[f"running_mean{i}"], t[f"running_var{i}"]
+        if mode is None:
+            mean, var = running_mean, running_var
+        else:
+            mean, var = batch_statistics(x, mode.weight)
+            with torch.no_grad():
+                # A plain average over the first batches, until the usual share of a new one is reached: after a short
+                # training nothing is left of the arbitrary values that the averages start from.
+                share = max(_BATCH_NORM_MOMENTUM, 1 / (mode.n_steps + 1))
+                running_mean.lerp_(mean, share)
+                running_var.lerp_(var, share)
+        return batch_norm(x, mean, var, t[f"norm_scale{i}"], t[f"norm_shift{i}"])
+
+
+def batch_statistics(x: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return mean and (biased) variance over the samples of ``x``, each ``(K, 1, d)``, weighted by ``weight`` ``(K, n)``.
+
+    Weighted, so that a sample of weight two counts as two samples also here.
+    """
+    if weight is None:
+        var, mean = torch.var_mean(x, dim=1, correction=0, keepdim=True)
+        return mean, var
+    share = (weight / weight.sum(-1, keepdim=True))[:, :, None]  # (K, n, 1)
+    mean = (share * x).sum(1, keepdim=True)
+    return mean, (share * (x - mean).square()).sum(1, keepdim=True)
+
+
+def batch_norm(x: Tensor, mean: Tensor, var: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Normalize each feature of ``x`` ``(K, n, d)`` over samples (Ioffe and Szegedy, 2015)."""
+    return (x - mean) * (torch.rsqrt(var + _EPSILON) * scale) + shift
+
+
+def layer_norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Normalize each sample of ``x`` ``(K, n, d)`` over features (Ba et al., 2016)."""
+    return F.layer_norm(x, x.shape[-1:], eps=_EPSILON) * scale + shift
+
+
+def plain_module(
+    layout: Layout,
+    activation: str,
+    row: Tensor,
+    output_scale: Tensor,
+    output_bias: Tensor,
+    dropout: float,
+    input_dropout: float,
+) -> nn.Sequential:
+    """Make the torch module of one model from its row ``(1, S)`` of the state, with outputs in the target's units."""
+    t = {name: layout.view(row, name)[0] for name in layout.spans}
+    modules: list[nn.Module] = [nn.Dropout(input_dropout)] if input_dropout else []
+    for i in range(layout.n_layers):
+        weight, bias = t[f"weight{i}"], t[f"bias{i}"][0]
+        is_last = i == layout.n_layers - 1
+        if is_last:
+            weight, bias = weight * output_scale, (bias - output_bias) * output_scale + output_bias * output_scale
+        modules.append(_plain_linear(weight, bias))
+        if is_last:
+            break
+        if layout.normalization:
+            modules.append(_plain_norm(layout.normalization, t, i))
+        modules.append(ACTIVATIONS[activation]())
+        if dropout:
+            modules.append(nn.Dropout(dropout))
+    return nn.Sequential(*modules).eval()
+
+
+def _plain_linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    linear = nn.utils.skip_init(nn.Linear, *weight.shape, dtype=weight.dtype)  # draws nothing from torch's generator
+    with torch.no_grad():
+        linear.weight.copy_(weight.T)
+        linear.bias.copy_(bias)
+    return linear
+
+
+def _plain_norm(normalization: str, t: dict[str, Tensor], i: int) -> nn.Module:
+    scale, shift = t[f"norm_scale{i}"][0], t[f"norm_shift{i}"][0]
+    norm: nn.BatchNorm1d | nn.LayerNorm
+    if normalization == "batch":
+        norm = nn.BatchNorm1d(len(scale), eps=_EPSILON, momentum=_BATCH_NORM_MOMENTUM, dtype=scale.dtype)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        norm.running_mean.copy_(t[f"running_mean{i}"][0])
+        norm.running_var.copy_(t[f"running_var{i}"][0])
+    else:
+        norm = nn.LayerNorm(len(scale), eps=_EPSILON, dtype=scale.dtype)
+    with torch.no_grad():
+        norm.weight.copy_(scale)
+        norm.bias.copy_(shift)
+    return norm
+
+
+def row_of_module(layout: Layout, module: nn.Sequential, output_scale: Tensor) -> Tensor:
+    """Return the state ``(1, S)`` of a module made by :func:`plain_module`: training goes on from there."""
+    state = torch.zeros(1, layout.n_state, dtype=output_scale.dtype)
+    linears = [m for m in module if isinstance(m, nn.Linear)]
+    norms = [m for m in module if isinstance(m, (nn.BatchNorm1d, nn.LayerNorm))]
+    with torch.no_grad():
+        for i, linear in enumerate(linears):
+            unit = output_scale if i == len(linears) - 1 else torch.ones_like(linear.bias)
+            layout.view(state, f"weight{i}").copy_(linear.weight.T / unit)
+            layout.view(state, f"bias{i}").copy_(linear.bias / unit)
+        for i, norm in enumerate(norms):
+            layout.view(state, f"norm_scale{i}").copy_(norm.weight)
+            layout.view(state, f"norm_shift{i}").copy_(norm.bias)
+            if isinstance(norm, nn.BatchNorm1d):
+                assert norm.running_mean is not None
+                assert norm.running_var is not None
+                layout.view(state, f"running_mean{i}").copy_(norm.running_mean)
+                layout.view(state, f"running_var{i}").copy_(norm.running_var)
+    return state

@@ -1,0 +1,123 @@
+"""First-order steps on the flat parameters ``(K, P)`` of ``K`` models, each with strengths of its own.
+
+The first ``n_weights`` columns are the weight matrices, which decay and penalties touch; the rest are biases and
+normalization parameters, which they leave alone.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from sklreg.engine.penalties import ElasticNet
+
+
+class Optimizer(ABC):
+    """One step: gradient of the objective's smooth part, decoupled decay, the method's move, prox in its metric.
+
+    ``weight_decay`` and ``momentum`` are ``(K, 1)``; ``penalty`` broadcasts against ``(K, n_weights)``.
+    """
+
+    n_moments: int
+
+    def __init__(
+        self,
+        params: Tensor,
+        n_weights: int,
+        penalty: ElasticNet,
+        weight_decay: Tensor,
+        momentum: Tensor,
+        max_grad_norm: Tensor,
+    ) -> None:
+        self.params, self.n_weights = params, n_weights
+        self.penalty, self.weight_decay, self.momentum = penalty, weight_decay, momentum
+        self.max_grad_norm = max_grad_norm
+        self.n_steps = 0
+        self.moments = [torch.zeros_like(params) for _ in range(self.n_moments)]
+        # Asked once, not in every step: on a GPU the answer means waiting for it.
+        self._has_l1 = bool((penalty.l1 > 0).any())
+        self._has_l2 = bool((penalty.l2 > 0).any())
+        self._has_decay = bool((weight_decay > 0).any())
+        self._clips = bool(max_grad_norm.isfinite().any())
+
+    @torch.no_grad()
+    def step(self, grad: Tensor, learning_rate: Tensor) -> None:
+        """Move the parameters in place; ``grad`` is the loss's, ``(K, P)``, overwritten; ``learning_rate`` is ``(K, 1)``."""
+        self.n_steps += 1
+        weights = self.params[:, : self.n_weights]
+        if self._clips:
+            # The data's gradient alone, so that a bound on it does not weaken the penalty.
+            norm = torch.linalg.vector_norm(grad, dim=1, keepdim=True)
+            grad.mul_((self.max_grad_norm / norm).clamp(max=1).nan_to_num(nan=1.0))
+        if self._has_l2:
+            grad[:, : self.n_weights] += self.penalty.smooth_gradient(weights)
+        if self._has_decay:
+            weights.mul_(1 - learning_rate * self.weight_decay)
+        step_size = self._move(grad, learning_rate)
+        if self._has_l1:
+            weights.copy_(self.penalty.prox(weights, step_size))
+
+    @abstractmethod
+    def _move(self, grad: Tensor, learning_rate: Tensor) -> Tensor:
+        """Move all parameters; return the step size of each weight, ``(K, 1)`` or ``(K, n_weights)``.
+
+        The step size is what multiplies a constant gradient in the long run: at a fixed point the move is the step size
+        times the gradient, and the prox must undo exactly that.
+        """
+
+    def select(self, rows: Tensor, params: Tensor) -> None:
+        """Keep only the models of ``rows``, whose parameters now live in ``params``."""
+        self.params = params
+        self.penalty = ElasticNet(self.penalty.l1[rows], self.penalty.l2[rows])
+        self.weight_decay, self.momentum = self.weight_decay[rows], self.momentum[rows]
+        self.max_grad_norm = self.max_grad_norm[rows]
+        self.moments = [m[rows] for m in self.moments]
+
+
+class Adam(Optimizer):
+    r"""Adam (Kingma and Ba, 2015), with decoupled weight decay AdamW (Loshchilov and Hutter, 2019).
+
+    :math:`w \leftarrow w - \eta \left(\hat m / (\sqrt{\hat v} + \epsilon) + \lambda w\right)`, as in torch.
+    """
+
+    n_moments = 2
+    beta1, beta2, epsilon = 0.9, 0.999, 1e-8
+
+    def _move(self, grad: Tensor, learning_rate: Tensor) -> Tensor:
+        first, second = self.moments
+        first.lerp_(grad, 1 - self.beta1)
+        second.mul_(self.beta2).addcmul_(grad, grad, value=1 - self.beta2)
+        bias1, bias2 = 1 - self.beta1**self.n_steps, 1 - self.beta2**self.n_steps
+        metric = torch.sqrt(second, out=grad).div_(math.sqrt(bias2)).add_(self.epsilon)  # (K, P); grad is done with
+        step_size = learning_rate / metric
+        self.params.addcmul_(first, step_size, value=-1 / bias1)
+        return step_size[:, : self.n_weights]
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent with heavy-ball momentum, as in torch: no dampening."""
+
+    n_moments = 1
+
+    def _move(self, grad: Tensor, learning_rate: Tensor) -> Tensor:
+        (velocity,) = self.moments
+        velocity.mul_(self.momentum).add_(grad)
+        self.params.sub_(learning_rate * velocity)
+        # Under a constant gradient the velocity has grown to this multiple of it by now.
+        gain = (1 - self.momentum**self.n_steps) / (1 - self.momentum)
+        return learning_rate * gain
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "sgd": SGD}
+
+
+def schedule_factor(schedule: str, progress: Tensor) -> Tensor:
+    """Return what multiplies the initial learning rate once the share ``progress`` of all steps is done."""
+    if schedule == "constant":
+        return torch.ones_like(progress)
+    if schedule == "cosine":
+        return 0.5 * (1 + torch.cos(math.pi * progress.clamp(max=1)))
+    raise ValueError(f"schedule must be 'constant' or 'cosine'; got {schedule!r}.")

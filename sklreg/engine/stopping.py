@@ -1,0 +1,38 @@
+"""Early stopping, for each model on its own."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class EarlyStopping:
+    """Remember each model's best epoch, and tell which models have gone too long without a better one.
+
+    ``patience`` and ``min_delta`` are ``(K,)``.  An epoch is better than the best one if its score exceeds that by more
+    than ``min_delta``; a model is out of patience after ``patience`` epochs in a row that were not.
+    """
+
+    def __init__(self, state: Tensor, patience: Tensor, min_delta: Tensor) -> None:
+        self.patience, self.min_delta = patience, min_delta
+        self.best_score = torch.full_like(min_delta, -torch.inf)  # (K,)
+        self.best_iter = torch.zeros_like(min_delta)
+        self.best_state = state.clone()  # a copy: the state goes on training
+        self.wait = torch.zeros_like(min_delta)
+
+    def update(self, score: Tensor, state: Tensor, n_iter: int) -> Tensor:
+        """Take the ``(K,)`` scores of epoch ``n_iter``, greater being better; return who is out of patience.
+
+        A score that is not finite is never better, so a diverged state is never remembered.
+        """
+        better = (score > self.best_score + self.min_delta) & score.isfinite()
+        self.best_score = torch.where(better, score, self.best_score)
+        self.best_iter = torch.where(better, n_iter, self.best_iter)
+        self.best_state = torch.where(better[:, None], state, self.best_state)
+        self.wait = torch.where(better, 0, self.wait + 1)
+        return self.wait >= self.patience
+
+    def select(self, rows: Tensor) -> None:
+        """Keep only the models of ``rows``."""
+        for name, value in vars(self).items():
+            setattr(self, name, value[rows])
