@@ -7,19 +7,20 @@ Not a public interface: names here may change without notice.
 
 from sklreg.engine.data import CSRRows, DenseRows, Rows, Samples
 from sklreg.engine.job import Hyperparameters, Job, OptimizerState, Result, Static
-from sklreg.engine.modules import plain_module
+from sklreg.engine.modules import ACTIVATIONS, OutputUnits
 from sklreg.engine.train import train
 
 __all__ = [
+    "ACTIVATIONS",
     "CSRRows",
     "DenseRows",
     "Hyperparameters",
     "Job",
     "OptimizerState",
+    "OutputUnits",
     "Result",
     "Rows",
     "Samples",
     "Static",
-    "plain_module",
     "train",
 ]

@@ -81,6 +81,10 @@ class Samples(NamedTuple):
         weight = None if self.weight is None else self.weight.to(device)
         return Samples(self.X.to(device), self.y.to(device), weight)
 
+    def with_weight(self) -> Samples:
+        """Return the same samples with weights, equal ones where there were none."""
+        return self if self.weight is not None else self._replace(weight=self.y.new_ones(len(self)))
+
     def slice(self, start: int, stop: int) -> Batch:
         """Return the samples from ``start`` to ``stop``, in order."""
         weight = None if self.weight is None else self.weight[start:stop]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sklreg.engine.data import Samples
+from sklreg.engine.modules import OutputUnits
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Static:
     n_samples: int
     n_validation: int
     weighted: bool
+    is_sparse: bool
     dtype: torch.dtype
     device: torch.device
 
@@ -64,8 +66,8 @@ class OptimizerState(NamedTuple):
 class Job:
     """One fit.
 
-    The network is trained on targets in units of ``output_scale``, with its output layer starting at ``output_bias``;
-    losses and penalties stay in the units of the user's target (see :mod:`sklreg.engine.penalties`).
+    ``y`` is given in ``units``, which change the path of the training and not its objective: losses and penalties are
+    those of the target's own units.
     """
 
     static: Static
@@ -73,12 +75,13 @@ class Job:
     train_set: Samples
     validation_set: Samples | None
     seed: int
-    output_scale: Tensor  # (C,)
-    output_bias: Tensor  # (C,), in units of output_scale
+    units: OutputUnits
+    initial_output: Tensor  # (C,) what a new network predicts, in these units
     start: nn.Sequential | None = None  # continue from this network instead of a new one
     optimizer_state: OptimizerState | None = None
     score: Callable[[NDArray[np.floating]], float] | None = None  # validation outputs (n, C) -> greater is better
-    on_epoch: Callable[[dict[str, float]], bool] | None = None  # told of every epoch; True stops this fit
+    on_epoch: Callable[[dict[str, float], Callable[[], nn.Sequential]], bool] | None = None
+    """Told of every epoch, with a function that makes the network as it is then; True stops this fit."""
 
 
 @dataclass(frozen=True)

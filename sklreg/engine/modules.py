@@ -29,6 +29,13 @@ _EPSILON = 1e-5  # of both normalizations, as in torch
 _BATCH_NORM_MOMENTUM = 0.1  # torch's convention: the share of the new batch; 0.9 of the old average is kept
 
 
+class OutputUnits(NamedTuple):
+    """The units in which a network is trained: its target is ``(target - offset) / scale``, each ``(C,)``."""
+
+    scale: Tensor
+    offset: Tensor
+
+
 class Span(NamedTuple):
     """The columns of one tensor in the flat state, and its shape for one model."""
 
@@ -70,11 +77,12 @@ class Layout:
         return len(self.hidden_layer_sizes) + 1
 
     def _add(self, name: str, *shape: int) -> None:
-        # Every tensor starts at a multiple of 16 numbers, so that matrix products meet the same memory alignment in
-        # every row: their results then do not depend on the row.
+        # Every tensor starts at a multiple of 64 numbers, and so does every row.  Products then meet the same memory
+        # alignment, and elementwise passes the same cut into vector registers, in every row: a row's result does not
+        # depend on its place, to the bit.
         start = self._end
         self.spans[name] = Span(start, start + math.prod(shape), shape)
-        self._end = start + -(-math.prod(shape) // 16) * 16
+        self._end = start + -(-math.prod(shape) // 64) * 64
 
     def view(self, state: Tensor, name: str) -> Tensor:
         """Return one tensor of all models, ``(K, *shape)``, sharing memory with the state."""
@@ -86,13 +94,13 @@ class Layout:
         return [name for name, span in self.spans.items() if span.stop <= self.n_params]
 
 
-def initial_row(layout: Layout, activation: str, output_bias: Tensor, streams: Streams) -> Tensor:
+def initial_row(layout: Layout, activation: str, initial_output: Tensor, streams: Streams) -> Tensor:
     """Draw the state of one new model, ``(1, S)``.
 
     Hidden layers are drawn uniform, as He et al. (2015) or Glorot and Bengio (2010) scale them for the activation.  The
-    output layer starts at zero and its bias at ``output_bias``: an untrained model predicts what is known without inputs.
+    output layer starts at zero and its bias at ``initial_output``: an untrained model predicts what is known without inputs.
     """
-    state = torch.zeros(1, layout.n_state, dtype=output_bias.dtype)
+    state = torch.zeros(1, layout.n_state, dtype=initial_output.dtype)
     for i in range(layout.n_layers - 1):
         weight = layout.view(state, f"weight{i}")
         n_in, n_out = weight.shape[1:]
@@ -103,7 +111,7 @@ def initial_row(layout: Layout, activation: str, output_bias: Tensor, streams: S
             layout.view(state, f"norm_scale{i}").fill_(1)
         if layout.normalization == "batch":
             layout.view(state, f"running_var{i}").fill_(1)
-    layout.view(state, f"bias{layout.n_layers - 1}").copy_(output_bias)
+    layout.view(state, f"bias{layout.n_layers - 1}").copy_(initial_output)
     return state
 
 
@@ -152,8 +160,12 @@ class Network:
         self.activation = ACTIVATIONS[activation]()
         # Detached views are leaves for autograd and still share the state's memory: the optimizer's pass over the flat
         # parameters is seen here without a copy.
-        self.tensors = {name: layout.view(state, name).detach() for name in layout.spans}
-        self.parameters = [self.tensors[name].requires_grad_() for name in layout.parameter_names()]
+        self.tensors = {name: layout.view(state, name).detach() for name in layout.parameter_names()}
+        self.parameters = [t.requires_grad_() for t in self.tensors.values()]
+        # Running statistics change during a forward pass; through ``data``, so that autograd does not take that for a
+        # change of the weights that share their memory.
+        buffers = [name for name in layout.spans if name not in self.tensors]
+        self.tensors.update((name, layout.view(state.data, name)) for name in buffers)
 
     def forward(self, x: Tensor, mode: TrainingMode | None = None) -> Tensor:
         """Return the outputs ``(K, n, C)`` for inputs ``(K, n, d)``; ``mode`` is ``None`` when predicting."""
@@ -215,8 +227,7 @@ def plain_module(
     layout: Layout,
     activation: str,
     row: Tensor,
-    output_scale: Tensor,
-    output_bias: Tensor,
+    units: OutputUnits,
     dropout: float,
     input_dropout: float,
 ) -> nn.Sequential:
@@ -227,7 +238,7 @@ def plain_module(
         weight, bias = t[f"weight{i}"], t[f"bias{i}"][0]
         is_last = i == layout.n_layers - 1
         if is_last:
-            weight, bias = weight * output_scale, (bias - output_bias) * output_scale + output_bias * output_scale
+            weight, bias = weight * units.scale, bias * units.scale + units.offset
         modules.append(_plain_linear(weight, bias))
         if is_last:
             break
@@ -264,16 +275,18 @@ def _plain_norm(normalization: str, t: dict[str, Tensor], i: int) -> nn.Module:
     return norm
 
 
-def row_of_module(layout: Layout, module: nn.Sequential, output_scale: Tensor) -> Tensor:
+def row_of_module(layout: Layout, module: nn.Sequential, units: OutputUnits) -> Tensor:
     """Return the state ``(1, S)`` of a module made by :func:`plain_module`: training goes on from there."""
-    state = torch.zeros(1, layout.n_state, dtype=output_scale.dtype)
+    state = torch.zeros(1, layout.n_state, dtype=units.scale.dtype)
     linears = [m for m in module if isinstance(m, nn.Linear)]
     norms = [m for m in module if isinstance(m, (nn.BatchNorm1d, nn.LayerNorm))]
     with torch.no_grad():
         for i, linear in enumerate(linears):
-            unit = output_scale if i == len(linears) - 1 else torch.ones_like(linear.bias)
-            layout.view(state, f"weight{i}").copy_(linear.weight.T / unit)
-            layout.view(state, f"bias{i}").copy_(linear.bias / unit)
+            weight, bias = linear.weight.T, linear.bias
+            if i == len(linears) - 1:
+                weight, bias = weight / units.scale, (bias - units.offset) / units.scale
+            layout.view(state, f"weight{i}").copy_(weight)
+            layout.view(state, f"bias{i}").copy_(bias)
         for i, norm in enumerate(norms):
             layout.view(state, f"norm_scale{i}").copy_(norm.weight)
             layout.view(state, f"norm_shift{i}").copy_(norm.bias)

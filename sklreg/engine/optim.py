@@ -45,13 +45,13 @@ class Optimizer(ABC):
 
     @torch.no_grad()
     def step(self, grad: Tensor, learning_rate: Tensor) -> None:
-        """Move the parameters in place; ``grad`` is the loss's, ``(K, P)``, overwritten; ``learning_rate`` is ``(K, 1)``."""
+        """Move the parameters in place; ``grad`` is the loss's, ``(K, P)``; ``learning_rate`` is ``(K, 1)``."""
         self.n_steps += 1
         weights = self.params[:, : self.n_weights]
         if self._clips:
             # The data's gradient alone, so that a bound on it does not weaken the penalty.
             norm = torch.linalg.vector_norm(grad, dim=1, keepdim=True)
-            grad.mul_((self.max_grad_norm / norm).clamp(max=1).nan_to_num(nan=1.0))
+            grad.mul_((self.max_grad_norm / norm).clamp(max=1))
         if self._has_l2:
             grad[:, : self.n_weights] += self.penalty.smooth_gradient(weights)
         if self._has_decay:
@@ -91,7 +91,7 @@ class Adam(Optimizer):
         first.lerp_(grad, 1 - self.beta1)
         second.mul_(self.beta2).addcmul_(grad, grad, value=1 - self.beta2)
         bias1, bias2 = 1 - self.beta1**self.n_steps, 1 - self.beta2**self.n_steps
-        metric = torch.sqrt(second, out=grad).div_(math.sqrt(bias2)).add_(self.epsilon)  # (K, P); grad is done with
+        metric = second.sqrt().div_(math.sqrt(bias2)).add_(self.epsilon)  # (K, P)
         step_size = learning_rate / metric
         self.params.addcmul_(first, step_size, value=-1 / bias1)
         return step_size[:, : self.n_weights]

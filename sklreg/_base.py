@@ -1,0 +1,642 @@
+"""What all estimators share: parameters and data in, a job for the engine, fitted attributes out."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from abc import ABCMeta, abstractmethod
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from numbers import Integral
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import check_scoring
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from torch import Tensor, nn
+
+from sklreg._callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
+from sklreg._holdout import hold_out
+from sklreg._parameters import CONSTRAINTS
+from sklreg.engine import (
+    CSRRows,
+    DenseRows,
+    Hyperparameters,
+    Job,
+    OptimizerState,
+    OutputUnits,
+    Result,
+    Rows,
+    Samples,
+    Static,
+    train,
+)
+
+Array = NDArray[Any]
+Self = TypeVar("Self", bound="BaseRegularizedMLP")
+F = TypeVar("F", bound=Callable[..., Any])
+_BLOCK = 64  # samples are predicted in multiples of this
+
+
+def all_or_nothing(method: F) -> F:
+    """Leave the estimator as it was if ``method`` raises."""
+
+    @functools.wraps(method)
+    def guarded(self: BaseRegularizedMLP, *args: Any, **kwargs: Any) -> Any:
+        before = self.__dict__.copy()
+        try:
+            return method(self, *args, **kwargs)
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    return guarded  # type: ignore[return-value]
+
+
+class Table(NamedTuple):
+    """Checked samples in numpy: inputs, targets as the engine takes them, and weights.
+
+    ``weight`` is the user's, which scores are weighted by; ``loss_weight`` includes the weights of classes.
+    """
+
+    X: Any  # ndarray or csr_array (n, d)
+    y: Array  # as given, classes and all
+    targets: Array  # (n, C)
+    weight: Array | None
+    loss_weight: Array | None
+
+    def select(self, index: Array) -> Table:
+        """Return the samples of ``index``."""
+        return Table(*(None if part is None else part[index] for part in self))
+
+    def to_samples(self, units: OutputUnits, dtype: torch.dtype) -> Samples:
+        """Return the engine's tensors."""
+        numpy_dtype = {torch.float32: np.float32, torch.float64: np.float64}[dtype]
+        y = (self.targets - units.offset.numpy()) / units.scale.numpy()
+        weight = self.loss_weight
+        if weight is not None:
+            # Equal weights are none.
+            weight = None if np.ptp(weight) == 0 else torch.from_numpy(weight / weight.mean()).to(dtype)
+        return Samples(_to_rows(self.X, numpy_dtype), torch.from_numpy(y).to(dtype), weight)
+
+
+class Passes(NamedTuple):
+    """What ``partial_fit`` remembers between its passes."""
+
+    seed: int
+    n_passes: int
+    optimizer_state: OptimizerState | None
+
+
+class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
+    """Base class of the estimators; do not use it directly.
+
+    ``fit`` reads: check the data, encode the target, hold out a validation set, make a job, train, keep the result.
+    """
+
+    hidden_layer_sizes: int | tuple[int, ...]
+    activation: str
+    weight_decay: float
+    dropout: float
+    input_dropout: float
+    normalization: str | None
+    max_norm: float | None
+    mixup_alpha: float
+    solver: str
+    learning_rate_init: float
+    learning_rate: str
+    momentum: float
+    max_grad_norm: float | None
+    batch_size: int | str
+    max_iter: int
+    early_stopping: bool
+    validation_fraction: float
+    patience: int
+    min_delta: float
+    scoring: str | Callable[..., float]
+    warm_start: bool
+    device: str
+    dtype: str
+    random_state: int | np.random.RandomState | None
+    verbose: bool | int
+
+    module_: nn.Sequential
+    history_: list[dict[str, float]]
+    best_iter_: int
+    _output_units: OutputUnits
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
+
+    def _store(self, parameters: dict[str, Any]) -> None:
+        """Keep the constructor's parameters, and do nothing else with them."""
+        for name, value in parameters.items():
+            if name not in ("self", "__class__"):
+                setattr(self, name, value)
+
+    # What classifiers and regressors answer differently -----------------------------------------------------------------
+
+    _y_numeric: ClassVar[bool]
+    _n_outputs: int
+
+    @abstractmethod
+    def _learn_target(self, y: Array) -> None:
+        """Learn what there is to predict (classes, number of outputs), and check that it can be."""
+
+    @abstractmethod
+    def _encode(self, y: Array) -> Array:
+        """Return targets ``(n, C)`` for the engine, of labels or values that must fit what was learnt."""
+
+    @abstractmethod
+    def _strata(self, targets: Array) -> NDArray[np.int64]:
+        """Return for each sample the stratum whose share a validation set must keep."""
+
+    @abstractmethod
+    def _class_weights(self, targets: Array, weight: Array | None) -> Array | None:
+        """Return the weight that each sample has by its class."""
+
+    @abstractmethod
+    def _loss(self) -> str:
+        """Return the name of the engine's loss."""
+
+    @abstractmethod
+    def _units(self, table: Table) -> tuple[OutputUnits, Tensor]:
+        """Return the units in which to train, and the output, in these, that is best without inputs."""
+
+    @abstractmethod
+    def _scored_view(self, raw: Array) -> Any:
+        """Return what a scorer may ask of this estimator, answered from the network's outputs ``raw``."""
+
+    @abstractmethod
+    def _penalty_strengths(self) -> tuple[float, float]:
+        """Return ``l1, l2``."""
+
+    # Fitting ------------------------------------------------------------------------------------------------------------
+
+    @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
+    @with_callbacks
+    def fit(
+        self: Self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
+        """Fit the network.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training inputs.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Class labels or target values.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples, not negative.  Their scale does not matter; a weight of two counts as two samples,
+            a weight of zero as none.
+        X_val : {array-like, sparse matrix} of shape (n_validation, n_features), default=None
+            Validation inputs for early stopping, in place of a part of ``X``.
+        y_val : array-like of shape (n_validation,) or (n_validation, n_outputs), default=None
+            Validation labels or targets.
+        sample_weight_val : array-like of shape (n_validation,), default=None
+            Weights of the validation samples.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        previous = self.__dict__.get("module_") if self.warm_start else None
+        seed = self._draw_seed()
+        table = self._check_table(X, y, sample_weight, reset=True, learn_target=self._learn_target)
+        if previous is not None:
+            self._check_warm_start(previous)
+        train_table, validation_table = self._split(table, X_val, y_val, sample_weight_val, seed)
+        self._check_parameters(len(train_table.targets))
+        tasks = EpochTasks.of(self, X, y, self.max_iter)
+        units, initial_output = self._units(train_table)
+        job = self._make_job(
+            train_table, validation_table, units, initial_output, seed, start=previous, tasks=tasks
+        )
+        self._check_scoring(validation_table)
+        self._keep(train([job])[0], units)
+        if tasks is not None:
+            tasks.end()
+        return self
+
+    def _partial_fit(
+        self: Self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, learn_target: Callable[[Array], None]
+    ) -> Self:
+        """Take one pass over ``X``; ``learn_target`` learns from the first ``y`` and checks later ones."""
+        is_first = not self.__sklearn_is_fitted__()
+        table = self._check_table(X, y, sample_weight, reset=is_first, learn_target=learn_target)
+        self._check_parameters(len(table.targets))
+        if is_first:
+            units, initial_output = self._units(table)
+        else:
+            self._check_warm_start(self.module_)
+            units, initial_output = self._output_units, torch.zeros_like(self._output_units.offset)
+        seed, n_passes, optimizer_state = self.__dict__.get("_passes") or Passes(self._draw_seed(), 0, None)
+        job = self._make_job(
+            table,
+            None,
+            units,
+            initial_output,
+            # Every pass draws anew, and the same in every run.
+            seed=int(np.random.SeedSequence([seed, n_passes]).generate_state(1)[0]),
+            start=self.__dict__.get("module_"),
+            optimizer_state=optimizer_state,
+            single_pass=True,
+        )
+        history = self.__dict__.get("history_", [])
+        result = train([job])[0]
+        self._keep(result, units)
+        self.history_ = [*history, {**result.history[0], "epoch": float(len(history) + 1)}]
+        self.best_iter_ = len(self.history_)
+        self._passes = Passes(seed, n_passes + 1, result.optimizer_state)
+        return self
+
+    def _draw_seed(self) -> int:
+        if self.random_state is None:
+            return int(np.random.SeedSequence().generate_state(1)[0])
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _check_table(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None,
+        *,
+        reset: bool,
+        learn_target: Callable[[Array], None] | None = None,
+        weight_name: str = "sample_weight",
+    ) -> Table:
+        """Check samples and encode their targets; ``reset`` learns the features, ``learn_target`` the target."""
+        X, y = validate_data(
+            self, X, y, reset=reset, accept_sparse="csr", dtype=[np.float64, np.float32], multi_output=True,
+            y_numeric=self._y_numeric,
+        )  # fmt: skip
+        weight = None
+        if sample_weight is not None:
+            weight = self._check_weight(sample_weight, X, weight_name)
+            X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]  # a weight of zero is no sample
+        if learn_target is not None:
+            learn_target(y)
+        targets = self._encode(y)
+        class_weight = self._class_weights(targets, weight)
+        loss_weight = weight
+        if class_weight is not None:
+            loss_weight = class_weight if weight is None else weight * class_weight
+        return Table(X, y, targets, weight, loss_weight)
+
+    def _check_weight(self, sample_weight: ArrayLike, X: Any, name: str) -> Array:
+        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, copy=True)
+        if (weight < 0).any():
+            raise ValueError(
+                f"{name} of {type(self).__name__} must not hold negative weights; got a least weight of {weight.min()}. "
+                "To leave a sample out, give it a weight of 0."
+            )
+        if not (weight > 0).any():
+            raise ValueError(
+                f"{name} of {type(self).__name__} must hold a weight above 0; all {len(weight)} weights are 0, which "
+                "leaves no sample to learn from."
+            )
+        return weight / weight.max()  # very small or large weights must not lose or overflow in sums
+
+    def _split(
+        self,
+        table: Table,
+        X_val: ArrayLike | None,
+        y_val: ArrayLike | None,
+        sample_weight_val: ArrayLike | None,
+        seed: int,
+    ) -> tuple[Table, Table | None]:
+        """Return training and validation samples."""
+        name = type(self).__name__
+        if X_val is None:
+            if y_val is not None or sample_weight_val is not None:
+                raise ValueError(f"{name}.fit got y_val or sample_weight_val without X_val. Pass X_val and y_val.")
+            if not self.early_stopping:
+                return table, None
+            n = len(table.targets)
+            if n < 2:
+                raise ValueError(
+                    f"{name} holds out a validation set and needs at least 2 samples for that; got n_samples = {n} with "
+                    "a weight above 0. Set early_stopping=False, pass X_val and y_val, or pass more data."
+                )
+            train_index, validation_index = hold_out(
+                table.X, table.targets, self._strata(table.targets), table.weight, self.validation_fraction, seed
+            )
+            return table.select(train_index), table.select(validation_index)
+        if y_val is None:
+            raise ValueError(f"{name}.fit got X_val without y_val. Pass both.")
+        if not self.early_stopping:
+            raise ValueError(
+                f"{name}.fit got X_val, which early stopping uses, and early_stopping=False. Set early_stopping=True or "
+                "leave X_val out."
+            )
+        return table, self._check_table(X_val, y_val, sample_weight_val, reset=False, weight_name="sample_weight_val")
+
+    def _check_parameters(self, n_train: int) -> None:
+        """Refuse what each parameter alone allows and together would do nothing, or not work."""
+        name = type(self).__name__
+        if not _layer_sizes(self.hidden_layer_sizes, name):
+            active = [p for p in ("dropout", "normalization", "max_norm") if getattr(self, p)]
+            if active:
+                raise ValueError(
+                    f"{name}: {active[0]}={getattr(self, active[0])!r} acts on hidden layers, and "
+                    f"hidden_layer_sizes={self.hidden_layer_sizes!r} has none. Set {active[0]} to "
+                    f"{'0' if active[0] == 'dropout' else 'None'} or add a hidden layer."
+                )
+        batch_size = self._resolve_batch_size(n_train)
+        if batch_size == 1:
+            for parameter in ("normalization", "mixup_alpha"):
+                value = getattr(self, parameter)
+                if value == "batch" or (parameter == "mixup_alpha" and value > 0):
+                    raise ValueError(
+                        f"{name}: {parameter}={value!r} needs at least 2 samples in a batch; got batch_size="
+                        f"{self.batch_size!r} with {n_train} training samples. Raise batch_size, pass more data, or set "
+                        f"{parameter} to {'None' if value == 'batch' else '0'}."
+                    )
+        if self.scoring != "loss" and not self.early_stopping:
+            raise ValueError(
+                f"{name}: scoring={self.scoring!r} is what early stopping watches, and early_stopping=False. Set "
+                "early_stopping=True or scoring='loss'."
+            )
+
+    def _resolve_batch_size(self, n_train: int) -> int:
+        if self.batch_size == "full":
+            return n_train
+        return min(256 if self.batch_size == "auto" else int(self.batch_size), n_train)
+
+    def _check_warm_start(self, module: nn.Sequential) -> None:
+        have = [tuple(layer.weight.T.shape) for layer in module if isinstance(layer, nn.Linear)]
+        sizes = [self.n_features_in_, *_layer_sizes(self.hidden_layer_sizes, type(self).__name__), self._n_outputs]
+        norms = {nn.BatchNorm1d: "batch", nn.LayerNorm: "layer"}
+        have_norm = next((norms[type(layer)] for layer in module if type(layer) in norms), None)
+        want = list(zip(sizes[:-1], sizes[1:], strict=True))
+        if have != want or have_norm != self.normalization:
+            raise ValueError(
+                f"{type(self).__name__} cannot continue: it was fitted with layers of shape {have} and normalization="
+                f"{have_norm!r}, and the data and parameters now ask for {want} and {self.normalization!r}. "
+                "Call fit with warm_start=False to start anew."
+            )
+
+    def _make_job(
+        self,
+        train_table: Table,
+        validation_table: Table | None,
+        units: OutputUnits,
+        initial_output: Tensor,
+        seed: int,
+        start: nn.Sequential | None = None,
+        tasks: EpochTasks | None = None,
+        optimizer_state: OptimizerState | None = None,
+        single_pass: bool = False,
+    ) -> Job:
+        """Translate parameters and samples for the engine; a ``single_pass`` is one epoch outside any schedule."""
+        device = _resolve_device(self.device, type(self).__name__)
+        dtype = self._resolve_dtype(train_table.X, device)
+        units = OutputUnits(*(u.to(torch.float64) for u in units))
+        train_set = train_table.to_samples(units, dtype)
+        validation_set = None if validation_table is None else validation_table.to_samples(units, dtype)
+        if validation_set is not None and (train_set.weight is None) != (validation_set.weight is None):
+            train_set, validation_set = train_set.with_weight(), validation_set.with_weight()
+        n_train = len(train_set)
+        static = Static(
+            n_features=self.n_features_in_,
+            hidden_layer_sizes=_layer_sizes(self.hidden_layer_sizes, type(self).__name__),
+            n_outputs=self._n_outputs,
+            activation=self.activation,
+            normalization=self.normalization,
+            loss=self._loss(),
+            solver=self.solver,
+            schedule="constant" if single_pass else self.learning_rate,
+            batch_size=self._resolve_batch_size(n_train),
+            n_samples=n_train,
+            n_validation=0 if validation_set is None else len(validation_set),
+            weighted=train_set.weight is not None,
+            is_sparse=isinstance(train_set.X, CSRRows),
+            dtype=dtype,
+            device=device,
+        )
+        return Job(
+            static=static,
+            hyperparameters=self._hyperparameters(single_pass),
+            train_set=train_set,
+            validation_set=validation_set,
+            seed=seed,
+            units=OutputUnits(*(u.to(dtype) for u in units)),
+            initial_output=initial_output.to(dtype),
+            start=start,
+            optimizer_state=optimizer_state,
+            score=None if validation_table is None else self._score_function(validation_table),
+            on_epoch=self._epoch_listener(units, tasks),
+        )
+
+    def _hyperparameters(self, single_pass: bool) -> Hyperparameters:
+        l1, l2 = self._penalty_strengths()
+        off = float("inf")
+        return Hyperparameters(
+            learning_rate_init=self.learning_rate_init,
+            momentum=self.momentum,
+            l1=l1,
+            l2=l2,
+            weight_decay=self.weight_decay,
+            dropout=self.dropout,
+            input_dropout=self.input_dropout,
+            label_smoothing=getattr(self, "label_smoothing", 0.0),
+            mixup_alpha=self.mixup_alpha,
+            max_norm=off if self.max_norm is None else self.max_norm,
+            max_grad_norm=off if self.max_grad_norm is None else self.max_grad_norm,
+            patience=self.patience if self.early_stopping and not single_pass else off,
+            min_delta=self.min_delta,
+            max_iter=1 if single_pass else self.max_iter,
+        )
+
+    def _resolve_dtype(self, X: Any, device: torch.device) -> torch.dtype:
+        if self.dtype != "auto":
+            return {"float32": torch.float32, "float64": torch.float64}[self.dtype]
+        return torch.float32 if X.dtype == np.float32 or device.type == "cuda" else torch.float64
+
+    def _score_function(self, table: Table) -> Callable[[Array], float] | None:
+        if self.scoring == "loss":
+            return None
+        scorer = check_scoring(self, scoring=self.scoring)
+
+        def score(raw: Array) -> float:
+            weight = {} if table.weight is None else {"sample_weight": table.weight}
+            return float(scorer(self._scored_view(raw), table.X, table.y, **weight))
+
+        return score
+
+    def _check_scoring(self, table: Table | None) -> None:
+        """Score once before training: what a scorer cannot do with this validation set it says now."""
+        score = None if table is None else self._score_function(table)
+        if score is None or table is None:
+            return
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # constant predictions are not what the warning is to be about
+            value = score(np.zeros((len(table.y), self._n_outputs)))
+        if not np.isfinite(value):
+            raise ValueError(
+                f"{type(self).__name__}: scoring={self.scoring!r} gives {value} on the validation set of {len(table.y)} "
+                "samples, so early stopping cannot watch it. Hold out more (validation_fraction) or pass X_val and y_val "
+                "with samples of every class."
+            )
+
+    def _epoch_listener(
+        self, units: OutputUnits, tasks: EpochTasks | None
+    ) -> Callable[[dict[str, float], Callable[[], nn.Sequential]], bool] | None:
+        if not self.verbose and tasks is None:
+            return None
+
+        def listen(record: dict[str, float], snapshot: Callable[[], nn.Sequential]) -> bool:
+            if self.verbose:
+                parts = [f"{name} {value:.6g}" for name, value in record.items() if name != "epoch"]
+                print(f"{type(self).__name__} epoch {record['epoch']:.0f}: {', '.join(parts)}")
+            return tasks is not None and tasks.end_epoch(lambda: {"module_": snapshot(), "_output_units": units})
+
+        return listen
+
+    def _keep(self, result: Result, units: OutputUnits) -> None:
+        """Set the fitted attributes."""
+        if result.diverged:
+            warnings.warn(
+                f"{type(self).__name__} diverged in epoch {len(result.history)}: loss or weights were no longer finite. "
+                f"The weights of epoch {result.best_iter} (0 is before training) are kept. Lower learning_rate_init or "
+                "the penalties, scale the inputs, or set max_grad_norm.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        self.module_ = result.module
+        self.history_ = result.history
+        self.best_iter_ = result.best_iter
+        self._output_units = units
+        self.__dict__.pop("_passes", None)
+
+    # What was fitted ------------------------------------------------------------------------------------------------------
+
+    @property
+    def _linears(self) -> Iterator[nn.Linear]:
+        return (layer for layer in self.module_ if isinstance(layer, nn.Linear))
+
+    @property
+    def coefs_(self) -> list[Array]:
+        """Weight matrix of each layer."""
+        return [layer.weight.detach().numpy().T for layer in self._linears]
+
+    @property
+    def intercepts_(self) -> list[Array]:
+        """Bias of each layer."""
+        return [layer.bias.detach().numpy() for layer in self._linears]
+
+    @property
+    def n_iter_(self) -> int:
+        """Number of epochs trained."""
+        return len(self.history_)
+
+    @property
+    def loss_curve_(self) -> list[float]:
+        """Mean training loss of each epoch."""
+        return [record["loss"] for record in self.history_]
+
+    @property
+    def validation_scores_(self) -> list[float] | None:
+        """Validation score of each epoch."""
+        if "validation_score" not in self.history_[0]:
+            return None
+        return [record["validation_score"] for record in self.history_]
+
+    @property
+    def best_validation_score_(self) -> float | None:
+        """Validation score of the epoch that was kept."""
+        scores = self.validation_scores_
+        return scores[self.best_iter_ - 1] if scores and self.best_iter_ else None
+
+    @property
+    def n_nonzero_(self) -> int:
+        """Number of weights that are not exactly zero."""
+        return int(sum(np.count_nonzero(coef) for coef in self.coefs_))
+
+    @property
+    def sparsity_(self) -> float:
+        """Share of the weights that are exactly zero."""
+        return 1 - self.n_nonzero_ / sum(coef.size for coef in self.coefs_)
+
+    # Predicting -----------------------------------------------------------------------------------------------------------
+
+    def _raw_predict(self, X: ArrayLike) -> Array:
+        """Return the network's outputs ``(n, C)``."""
+        check_is_fitted(self)
+        X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
+        device = _resolve_device(self.device, type(self).__name__)
+        module = self.module_ if device.type == "cpu" else deepcopy(self.module_).to(device)
+        weight = next(module.parameters())
+        outputs = []
+        with torch.inference_mode():
+            for start in range(0, X.shape[0], _BLOCK * _BLOCK):
+                part = X[start : start + _BLOCK * _BLOCK]
+                part = torch.from_numpy(np.ascontiguousarray(part.toarray() if sparse.issparse(part) else part))
+                part = part.to(device, weight.dtype)
+                # Whole blocks, so that a product never takes another path for few samples: a sample's prediction is the
+                # same to the bit whatever it is predicted with.
+                n_missing = -len(part) % _BLOCK
+                outputs.append(module(nn.functional.pad(part, (0, 0, 0, n_missing)))[: len(part)].cpu().numpy())
+        raw: Array = np.concatenate(outputs)
+        return raw
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether there is a trained network."""
+        return "module_" in self.__dict__
+
+    def __sklearn_tags__(self) -> Tags:
+        """Return scikit-learn's tags: sparse input is taken."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def _layer_sizes(sizes: Any, name: str) -> tuple[int, ...]:
+    """Return the hidden layer sizes as a tuple of positive ints."""
+    sizes = (sizes,) if isinstance(sizes, Integral) else tuple(np.ravel(sizes).tolist())
+    if not all(isinstance(size, Integral) and size > 0 for size in sizes):
+        raise ValueError(
+            f"The 'hidden_layer_sizes' parameter of {name} must hold ints of at least 1, one for each hidden layer. "
+            f"Got {sizes!r} instead."
+        )
+    return tuple(int(size) for size in sizes)
+
+
+def _resolve_device(device: str, name: str) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError:
+        resolved = None
+    if resolved is None or resolved.type not in ("cpu", "cuda"):
+        raise ValueError(f"The 'device' parameter of {name} must be 'auto', 'cpu', 'cuda' or 'cuda:N'. Got {device!r}.")
+    if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"The 'device' parameter of {name} is {device!r}, and torch sees {torch.cuda.device_count()} CUDA devices. "
+            "Set device='auto' to use one only where there is one."
+        )
+    return resolved
+
+
+def _to_rows(X: Any, dtype: Any) -> Rows:
+    if sparse.issparse(X):
+        indptr, indices = (torch.from_numpy(a.astype(np.int64)) for a in (X.indptr, X.indices))
+        return CSRRows(indptr, indices, torch.from_numpy(X.data.astype(dtype)), X.shape[1])
+    # A copy where torch would warn of memory that it must not write to, or cannot take its layout.
+    return DenseRows(torch.from_numpy(np.require(X, dtype=dtype, requirements=["C", "W"])))

@@ -1,0 +1,293 @@
+"""What the classifiers share: labels and probabilities."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, log_softmax, softmax
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.utils import Tags, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from torch import Tensor
+
+from sklreg._base import Array, BaseRegularizedMLP, Self, Table, all_or_nothing
+from sklreg.engine import OutputUnits
+
+_LEAST_PRIOR = 1e-4  # a label that (almost) every sample has, or none, starts at this distance from certainty
+
+
+class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
+    """Base class of the classifiers; do not use it directly."""
+
+    label_smoothing: float
+    class_weight: dict[Any, float] | str | None
+    classes_: Array
+    _multilabel: bool
+    _y_numeric: ClassVar[bool] = False
+
+    @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self: Self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """Take one pass over the samples, continuing from the weights and the optimizer of the last one.
+
+        The pass runs at ``learning_rate_init``; schedule, ``max_iter``, early stopping and ``warm_start`` play no part.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training inputs.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Class labels.
+        classes : array-like of shape (n_classes,), default=None
+            All classes that will ever occur; needed in the first call, unless ``y`` holds several labels a sample.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples, not negative.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+
+        def learn_target(y: Array) -> None:
+            if classes is None and not self.__sklearn_is_fitted__() and type_of_target(y) != "multilabel-indicator":
+                raise ValueError(
+                    f"classes must be passed on the first call to partial_fit of {type(self).__name__}, because later "
+                    "calls may bring classes that this one does not. Pass classes=np.unique(all labels)."
+                )
+            if self.__sklearn_is_fitted__():
+                if classes is not None and not np.array_equal(np.unique(np.asarray(classes)), self.classes_):
+                    raise ValueError(
+                        f"classes={classes!r} is not the same as in the first call to partial_fit of "
+                        f"{type(self).__name__}, which had {self.classes_!r}."
+                    )
+                return
+            self._learn_target(y, classes)
+
+        return self._partial_fit(X, y, sample_weight, learn_target)
+
+    # Labels ---------------------------------------------------------------------------------------------------------------
+
+    def _learn_target(self, y: Array, classes: ArrayLike | None = None) -> None:
+        check_classification_targets(y)
+        kind = type_of_target(y)
+        if kind == "multiclass-multioutput":
+            raise ValueError(
+                f"{type(self).__name__} takes one label a sample, or several as a 0/1 matrix; got a matrix of several "
+                "classes. Wrap the estimator in sklearn.multioutput.MultiOutputClassifier."
+            )
+        before = self.__dict__.get("classes_") if self.warm_start else None
+        self._multilabel = kind == "multilabel-indicator"
+        if self._multilabel:
+            if self.class_weight is not None:
+                raise ValueError(
+                    f"{type(self).__name__}: class_weight={self.class_weight!r} is for one label a sample; got several. "
+                    "Set class_weight=None and weight samples by sample_weight."
+                )
+            self.classes_ = np.arange(y.shape[1])
+        else:
+            self.classes_ = np.unique(column_or_1d(y, warn=True) if classes is None else np.asarray(classes))
+            if len(self.classes_) < 2:
+                raise ValueError(
+                    f"{type(self).__name__} needs samples of at least 2 classes; got 1 class: {self.classes_[0]!r} "
+                    "(samples of weight 0 do not count)."
+                )
+        if before is not None and not np.array_equal(before, self.classes_):
+            raise ValueError(
+                f"{type(self).__name__} cannot continue with warm_start=True: it was fitted on the classes {before!r}, "
+                f"and y holds {self.classes_!r}. Set warm_start=False, or keep the classes."
+            )
+        n_classes = len(self.classes_)
+        self._n_outputs = n_classes if self._multilabel or n_classes > 2 else 1
+        most = 0.5 if self._n_outputs == 1 or self._multilabel else 1 - 1 / n_classes
+        if self.label_smoothing >= most:
+            raise ValueError(
+                f"{type(self).__name__}: label_smoothing must be below {most:.3g} for {n_classes} "
+                f"{'labels' if self._multilabel else 'classes'}, or the true class would be no likelier than the others. "
+                f"Got {self.label_smoothing}."
+            )
+
+    def _encode(self, y: Array) -> Array:
+        if self._multilabel:
+            if type_of_target(y) != "multilabel-indicator" or y.shape[1] != self._n_outputs:
+                raise ValueError(
+                    f"{type(self).__name__} was fitted on a 0/1 matrix of {self._n_outputs} labels; got y of shape "
+                    f"{y.shape} ({type_of_target(y)})."
+                )
+            return (y.toarray() if hasattr(y, "toarray") else y).astype(np.float64)
+        y = column_or_1d(y, warn=False)
+        unseen = np.setdiff1d(y, self.classes_)
+        if len(unseen):
+            raise ValueError(
+                f"y holds labels that {type(self).__name__} does not know: {unseen[:5].tolist()}; its classes are "
+                f"{self.classes_.tolist()}. Pass every class when fitting (in partial_fit by `classes`)."
+            )
+        codes = np.searchsorted(self.classes_, y)
+        if self._n_outputs == 1:
+            return codes[:, None].astype(np.float64)
+        return np.eye(self._n_outputs)[codes]
+
+    def _strata(self, targets: Array) -> NDArray[np.int64]:
+        if self._multilabel or self._n_outputs == 1:
+            codes: NDArray[np.int64] = np.unique(targets, axis=0, return_inverse=True)[1].ravel()
+            return codes
+        return targets.argmax(axis=1)
+
+    def _class_weights(self, targets: Array, weight: Array | None) -> Array | None:
+        if self.class_weight is None:
+            return None
+        one_hot = np.hstack([1 - targets, targets]) if self._n_outputs == 1 else targets
+        if self.class_weight == "balanced":
+            total = one_hot.sum(axis=0) if weight is None else weight @ one_hot
+            class_weight = total.sum() / (len(total) * np.maximum(total, np.finfo(float).tiny))
+        else:
+            assert isinstance(self.class_weight, dict)
+            class_weight = self._given_class_weights(self.class_weight)
+        by_sample: Array = one_hot @ class_weight
+        return by_sample
+
+    def _given_class_weights(self, given: dict[Any, float]) -> Array:
+        labels = self.classes_.tolist()
+        unknown = [label for label in given if label not in labels]
+        if unknown:
+            raise ValueError(
+                f"class_weight of {type(self).__name__} names classes that are not in y: {unknown}; the classes are {labels}."
+            )
+        class_weight = np.array([given.get(label, 1.0) for label in labels], dtype=float)
+        if not (np.isfinite(class_weight).all() and (class_weight > 0).all()):
+            raise ValueError(
+                f"class_weight of {type(self).__name__} must hold finite weights above 0; got {given!r}. "
+                "To leave a class out, leave out its samples."
+            )
+        return class_weight
+
+    def _loss(self) -> str:
+        return "binary_cross_entropy" if self._multilabel or self._n_outputs == 1 else "cross_entropy"
+
+    def _units(self, table: Table) -> tuple[OutputUnits, Tensor]:
+        prior = np.average(table.targets, axis=0, weights=table.loss_weight)
+        prior = np.clip(prior, _LEAST_PRIOR, 1 - _LEAST_PRIOR)
+        if self._loss() == "binary_cross_entropy":
+            initial = np.log(prior) - np.log1p(-prior)
+        else:
+            initial = np.log(prior) - np.log(prior).mean()
+        n = self._n_outputs
+        units = OutputUnits(torch.ones(n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64))
+        return units, torch.from_numpy(initial)
+
+    # Predicting -----------------------------------------------------------------------------------------------------------
+
+    def decision_function(self, X: ArrayLike) -> Array:
+        """Return the network's linear outputs.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            The log-odds of the second class where there are two; else a number for every class or label.
+        """
+        return self._decision(self._raw_predict(X))
+
+    def predict_proba(self, X: ArrayLike) -> Array:
+        """Return the probability of every class.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        probability : ndarray of shape (n_samples, n_classes)
+            Probabilities in the order of ``classes_``; for several labels, that of each label.
+        """
+        return self._proba(self._raw_predict(X))
+
+    def predict_log_proba(self, X: ArrayLike) -> Array:
+        """Return the logarithm of the probability of every class, exact where the probability would round to 0.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        log_probability : ndarray of shape (n_samples, n_classes)
+            Log-probabilities in the order of ``classes_``.
+        """
+        raw = self._raw_predict(X)
+        if self._multilabel:
+            return -np.logaddexp(0, -raw)
+        if self._n_outputs == 1:
+            return -np.logaddexp(0, np.hstack([raw, -raw]))
+        log_probability: Array = log_softmax(raw, axis=1)
+        return log_probability
+
+    def predict(self, X: ArrayLike) -> Array:
+        """Return the most probable class, or the labels more probable than not.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        label : ndarray of shape (n_samples,) or (n_samples, n_labels)
+            Class labels.
+        """
+        return self._label(self._raw_predict(X))
+
+    def _decision(self, raw: Array) -> Array:
+        return raw[:, 0] if self._n_outputs == 1 and not self._multilabel else raw
+
+    def _proba(self, raw: Array) -> Array:
+        if self._multilabel:
+            return np.asarray(expit(raw))
+        return np.hstack([expit(-raw), expit(raw)]) if self._n_outputs == 1 else np.asarray(softmax(raw, axis=1))
+
+    def _label(self, raw: Array) -> Array:
+        if self._multilabel:
+            return (raw > 0).astype(int)
+        codes = (raw[:, 0] > 0).astype(int) if self._n_outputs == 1 else raw.argmax(axis=1)
+        label: Array = self.classes_[codes]
+        return label
+
+    def _scored_view(self, raw: Array) -> Any:
+        return _ScoredClassifier(self, raw)
+
+    def __sklearn_tags__(self) -> Tags:
+        """Return scikit-learn's tags: several labels are taken."""
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+class _ScoredClassifier(ClassifierMixin):
+    """What a scorer sees of a classifier in training: predictions for the validation set, whatever it passes as ``X``."""
+
+    def __init__(self, estimator: BaseMLPClassifier, raw: Array) -> None:
+        self._estimator, self._raw = estimator, raw
+        self.classes_ = estimator.classes_
+
+    def predict(self, X: Any) -> Array:
+        return self._estimator._label(self._raw)
+
+    def predict_proba(self, X: Any) -> Array:
+        return self._estimator._proba(self._raw)
+
+    def decision_function(self, X: Any) -> Array:
+        return self._estimator._decision(self._raw)
+
+    def __sklearn_tags__(self) -> Tags:
+        return self._estimator.__sklearn_tags__()

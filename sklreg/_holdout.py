@@ -1,0 +1,89 @@
+"""The validation set of early stopping."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+IntArray = NDArray[np.int64]
+_CHUNK = 2**20  # numbers hashed at once
+
+
+def hold_out(
+    X: NDArray[np.floating] | sparse.csr_array,
+    y: NDArray[np.floating],
+    strata: NDArray[np.int64],
+    weight: NDArray[np.floating] | None,
+    fraction: float,
+    seed: int,
+) -> tuple[IntArray, IntArray]:
+    """Split samples into training and validation, ``fraction`` of the total weight of each stratum into the latter.
+
+    A sample's side is drawn from what it holds, not from where it stands: equal samples share a side (a copy of a
+    training sample validates nothing), the order of the samples does not matter, and a sample of weight two is treated as
+    two copies of it.  Every stratum stays represented in the training set.
+    """
+    key = _content_key(X, y, seed)
+    weight = np.ones(len(key)) if weight is None else weight
+    order = np.lexsort((np.arange(len(key)), key, strata))
+    runs = []  # of equal samples, in random order, each stratum by itself
+    for stratum in np.split(order, np.flatnonzero(np.diff(strata[order])) + 1):
+        runs.append(np.split(stratum, np.flatnonzero(np.diff(key[stratum])) + 1))
+
+    validation = [i for groups in runs for i in _nearest_groups(groups, weight, fraction)]
+    if not validation:
+        validation = _smallest_part(runs, weight)
+    is_validation = np.zeros(len(key), dtype=bool)
+    is_validation[validation] = True
+    return np.flatnonzero(~is_validation), np.flatnonzero(is_validation)
+
+
+def _nearest_groups(groups: list[IntArray], weight: NDArray[np.floating], fraction: float) -> list[int]:
+    """Return the samples of the first groups whose total weight is nearest to ``fraction``, leaving out the last."""
+    reached = np.cumsum([weight[group].sum() for group in groups])
+    distance = np.abs(np.concatenate([[0.0], reached[:-1]]) - fraction * reached[-1])
+    return [i for group in groups[: int(distance.argmin())] for i in group]
+
+
+def _smallest_part(runs: list[list[IntArray]], weight: NDArray[np.floating]) -> list[int]:
+    """Return the least that can validate anything: one group of the heaviest stratum that has two."""
+    divisible = [groups for groups in runs if len(groups) > 1]
+    if divisible:
+        heaviest = max(divisible, key=lambda groups: sum(weight[group].sum() for group in groups))
+        return list(heaviest[0])
+    # All samples of a stratum are copies of one: nothing can keep copies together but an empty side.
+    largest = max(runs, key=lambda groups: len(groups[0]))[0]
+    return list(largest[: len(largest) // 2])
+
+
+def _content_key(X: NDArray[np.floating] | sparse.csr_array, y: NDArray[np.floating], seed: int) -> NDArray[np.uint64]:
+    """Hash every sample; zeros count for nothing, so that dense and sparse samples agree."""
+    n, d = X.shape
+    salt = np.random.Generator(np.random.PCG64(seed)).integers(2**64, size=d + y.shape[1] + 1, dtype=np.uint64)
+    key = np.zeros(n, dtype=np.uint64)
+    if sparse.issparse(X):
+        X = X.tocsr().copy()
+        X.sum_duplicates()
+        row = np.repeat(np.arange(n), np.diff(X.indptr))
+        np.add.at(key, row, _hash(X.data, salt[X.indices]))
+    else:
+        step = max(1, _CHUNK // max(d, 1))
+        for start in range(0, n, step):
+            key[start : start + step] = _hash(X[start : start + step], salt[:d]).sum(axis=1, dtype=np.uint64)
+    key += _hash(y, salt[d:-1]).sum(axis=1, dtype=np.uint64)
+    return _mix(key ^ salt[-1])
+
+
+def _hash(values: NDArray[np.floating], salt: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    bits = np.ascontiguousarray(values, dtype=np.float64).view(np.uint64)
+    hashed = _mix(bits ^ salt)
+    hashed[values == 0] = 0
+    return hashed
+
+
+def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Scramble 64-bit words; the finalizer of splitmix64 (Steele et al., 2014)."""
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return bits ^ (bits >> np.uint64(31))

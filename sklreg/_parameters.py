@@ -1,0 +1,230 @@
+"""One text, and one range, for every constructor parameter of the package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from inspect import cleandoc, signature
+from numbers import Integral, Real
+from textwrap import indent
+from typing import Any, TypeVar
+
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from sklreg.engine import ACTIVATIONS
+
+T = TypeVar("T", bound=type)
+
+_from_zero = Interval(Real, 0, None, closed="left")
+_share = Interval(Real, 0, 1, closed="left")
+_positive = Interval(Real, 0, None, closed="neither")
+_count = Interval(Integral, 1, None, closed="left")
+
+CONSTRAINTS: dict[str, list[Any]] = {
+    "hidden_layer_sizes": ["array-like", _count],
+    "activation": [StrOptions(set(ACTIVATIONS))],
+    "l1": [_from_zero],
+    "l2": [_from_zero],
+    "alpha": [_from_zero],
+    "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+    "weight_decay": [_from_zero],
+    "dropout": [_share],
+    "input_dropout": [_share],
+    "normalization": [StrOptions({"batch", "layer"}), None],
+    "max_norm": [_positive, None],
+    "label_smoothing": [_share],
+    "mixup_alpha": [_from_zero],
+    "class_weight": [StrOptions({"balanced"}), dict, None],
+    "solver": [StrOptions({"adam", "sgd"})],
+    "learning_rate_init": [_positive],
+    "learning_rate": [StrOptions({"constant", "cosine"})],
+    "momentum": [_share],
+    "max_grad_norm": [_positive, None],
+    "batch_size": [_count, StrOptions({"auto", "full"})],
+    "max_iter": [_count],
+    "early_stopping": ["boolean"],
+    "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+    "patience": [_count],
+    "min_delta": [_from_zero],
+    "scoring": [str, callable],
+    "warm_start": ["boolean"],
+    "device": [str],
+    "dtype": [StrOptions({"auto", "float32", "float64"})],
+    "random_state": ["random_state"],
+    "verbose": ["verbose"],
+}
+
+DESCRIPTIONS: dict[str, str] = {
+    "hidden_layer_sizes": """
+        hidden_layer_sizes : int or sequence of int, default={default}
+            Number of units in each hidden layer.  ``()`` is the linear model.""",
+    "activation": """
+        activation : {{'relu', 'tanh', 'logistic', 'identity', 'gelu', 'silu'}}, default={default}
+            Activation of the hidden layers.""",
+    "l1": """
+        l1 : float, default={default}
+            Strength of the L1 penalty on weights, in [0, inf).  It acts by its proximal operator after every step, in
+            the optimizer's metric, so that weights become exactly zero.  On the scale of the mean loss: it depends
+            neither on the number of samples nor on ``batch_size``.""",
+    "l2": """
+        l2 : float, default={default}
+            Strength of the L2 penalty ``0.5 * l2 * sum(W ** 2)`` on weights, in [0, inf).  A term of the objective, on
+            the scale of the mean loss; its gradient goes through the optimizer, as torch's ``weight_decay`` does outside
+            AdamW.  Typically 1e-5 to 1e-3.""",
+    "alpha": """
+        alpha : float, default={default}
+            Strength of the elastic net penalty, in [0, inf), on the scale of the mean loss as in
+            :class:`~sklearn.linear_model.ElasticNet`: ``l1 = alpha * l1_ratio`` and ``l2 = alpha * (1 - l1_ratio)``.""",
+    "l1_ratio": """
+        l1_ratio : float, default={default}
+            Share of the L1 penalty in the elastic net, in [0, 1].  1 is the lasso; 0 the ridge, which sets no weight to
+            zero; between them correlated features stay together.""",
+    "weight_decay": """
+        weight_decay : float, default={default}
+            Decoupled weight decay, in [0, inf): every step multiplies the weights by ``1 - learning_rate * weight_decay``
+            (with ``solver='adam'`` this is AdamW).  Not a term of the objective.  Typically 1e-3 to 1e-1.""",
+    "dropout": """
+        dropout : float, default={default}
+            Probability that a hidden unit's output is set to zero in training, in [0, 1); the others are scaled up, and
+            nothing is dropped when predicting.  Typically 0.2 to 0.5.  Together with batch normalization it can hurt.""",
+    "input_dropout": """
+        input_dropout : float, default={default}
+            The same for the inputs, in [0, 1).  Typically 0.1 to 0.2.""",
+    "normalization": """
+        normalization : {{'batch', 'layer'}} or None, default={default}
+            Normalization between each hidden layer's weights and its activation.  ``'batch'`` uses the statistics of the
+            batch in training (weighted by ``sample_weight``) and running averages when predicting, of which a new batch
+            has a share of 0.1 (torch's ``momentum``; elsewhere called a momentum of 0.9).  ``'layer'`` uses each sample's
+            own statistics.""",
+    "max_norm": """
+        max_norm : float or None, default={default}
+            Greatest Euclidean norm of the weights that come into a hidden unit, in (0, inf); after every step longer
+            ones are scaled back.  Typically 2 to 4.""",
+    "label_smoothing": """
+        label_smoothing : float, default={default}
+            Share of the true class that training spreads evenly over the other classes, in [0, 1 - 1 / n_classes).  (torch
+            spreads it over all classes, the true one included.)  For several labels at once, each label is smoothed on its
+            own.  Validation losses use the labels as they are.  Typically 0.1.""",
+    "mixup_alpha": """
+        mixup_alpha : float, default={default}
+            Parameter of the symmetric beta distribution from which mixup draws how much of another sample is mixed into
+            each sample of a batch, in [0, inf).  0 mixes nothing.  Typically 0.1 to 0.4.""",
+    "class_weight": """
+        class_weight : dict, 'balanced' or None, default={default}
+            Weights of the classes in the loss, ``{{label: weight}}``; ``'balanced'`` gives every class the same total
+            weight.  Multiplies ``sample_weight``.  Not for several labels at once.""",
+    "solver": """
+        solver : {{'adam', 'sgd'}}, default={default}
+            Optimizer.""",
+    "learning_rate_init": """
+        learning_rate_init : float, default={default}
+            Initial step size, in (0, inf).""",
+    "learning_rate": """
+        learning_rate : {{'constant', 'cosine'}}, default={default}
+            Schedule of the step size.  ``'cosine'`` lets it fall to zero over ``max_iter`` epochs, which the last digits
+            of a convex problem need.""",
+    "momentum": """
+        momentum : float, default={default}
+            Momentum of ``solver='sgd'``, in [0, 1).""",
+    "max_grad_norm": """
+        max_grad_norm : float or None, default={default}
+            Greatest Euclidean norm of the loss's gradient, in (0, inf); longer ones are scaled back.  The gradient of the
+            L2 penalty is added afterwards.""",
+    "batch_size": """
+        batch_size : int, 'auto' or 'full', default={default}
+            Greatest number of samples in a step, at least 1.  An epoch is cut into the fewest batches, as equal as can be,
+            and leaves no sample out.  ``'auto'`` is ``min(256, n_samples)``, ``'full'`` all samples.""",
+    "max_iter": """
+        max_iter : int, default={default}
+            Greatest number of epochs, at least 1.""",
+    "early_stopping": """
+        early_stopping : bool, default={default}
+            Whether to hold out a validation set (or use ``X_val``), stop once it has not improved for ``patience`` epochs,
+            and restore the weights of the best epoch.  If False, all ``max_iter`` epochs are trained on all samples.""",
+    "validation_fraction": """
+        validation_fraction : float, default={default}
+            Share of the samples that early stopping holds out, in (0, 1); stratified by class.  Samples that are equal
+            stay on one side.  Not used where ``X_val`` is given.""",
+    "patience": """
+        patience : int, default={default}
+            Number of epochs in a row without an improvement after which early stopping stops, at least 1.  Typically 5
+            to 30.""",
+    "min_delta": """
+        min_delta : float, default={default}
+            An epoch is an improvement if it is better than the best by more than this, in [0, inf).""",
+    "scoring": """
+        scoring : str or callable, default={default}
+            What early stopping watches on the validation set: ``'loss'``, the name of a scikit-learn scorer
+            (``'average_precision'`` where one class is rare) or a callable ``scorer(estimator, X, y)``.""",
+    "warm_start": """
+        warm_start : bool, default={default}
+            Whether ``fit`` continues from the weights of the last fit.  The optimizer and its schedule start anew.""",
+    "device": """
+        device : str, default={default}
+            Where to compute: ``'auto'`` (CUDA if there is one), ``'cpu'``, ``'cuda'`` or ``'cuda:1'``.  Resolved in
+            ``fit``; what is fitted is kept on the CPU.""",
+    "dtype": """
+        dtype : {{'auto', 'float32', 'float64'}}, default={default}
+            Precision of the computation.  ``'auto'`` is that of ``X`` on the CPU and float32 on CUDA.""",
+    "random_state": """
+        random_state : int, RandomState instance or None, default={default}
+            Seed of initialization, order, validation split, dropout and mixup.  Fits with the same int share all draws.
+            No global generator is read or changed; None takes fresh entropy from the system.""",
+    "verbose": """
+        verbose : bool or int, default={default}
+            Whether to print a line every epoch.""",
+}
+
+FIT_ATTRIBUTES = """
+n_features_in_ : int
+    Number of features.
+feature_names_in_ : ndarray of shape (n_features_in_,)
+    Names of the features, where ``X`` had any.
+module_ : torch.nn.Sequential
+    The trained network as a plain torch module on the CPU, in evaluation mode: linear outputs before softmax or
+    logistic for classifiers, predictions for regressors.
+coefs_ : list of ndarray of shape (n_in, n_out)
+    Weight matrix of each layer.
+intercepts_ : list of ndarray of shape (n_out,)
+    Bias of each layer.
+n_iter_ : int
+    Number of epochs trained.
+best_iter_ : int
+    The epoch whose weights were kept, counted from 1.
+history_ : list of dict
+    For every epoch ``epoch``, the mean training ``loss`` without penalties and, under early stopping,
+    ``validation_loss`` and ``validation_score``.
+loss_curve_ : list of float
+    The training losses of ``history_``.
+validation_scores_ : list of float or None
+    The validation scores of ``history_``, greater being better (``scoring='loss'`` is the negative loss).
+best_validation_score_ : float or None
+    The score of ``best_iter_``.
+n_nonzero_ : int
+    Number of weights that are not exactly zero.
+sparsity_ : float
+    Share of the weights that are exactly zero."""
+
+CLASS_ATTRIBUTE = """
+classes_ : ndarray of shape (n_classes,)
+    Class labels."""
+
+IMPORTANCE_ATTRIBUTE = """
+feature_importances_ : ndarray of shape (n_features_in_,)
+    Euclidean norm of each feature's weights into the first layer; exactly 0 for a dropped feature."""
+
+
+def document(*, attributes: str) -> Callable[[T], T]:
+    """Fill in ``{parameters}`` and ``{attributes}`` of a class docstring, parameters in the order of its constructor."""
+
+    def decorate(cls: T) -> T:
+        if cls.__doc__ is not None:  # python -OO
+            parameters = "\n".join(
+                cleandoc(DESCRIPTIONS[name]).format(default=repr(parameter.default))
+                for name, parameter in signature(cls).parameters.items()
+            )
+            doc = cleandoc(cls.__doc__)
+            doc = doc.replace("{parameters}", parameters).replace("{attributes}", attributes.strip())
+            cls.__doc__ = "\n" + indent(doc, "    ") + "\n    "
+        return cls
+
+    return decorate

@@ -1,0 +1,118 @@
+"""What the regressors share: targets in units of their standard deviation, one or several."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import MultiOutputMixin, RegressorMixin, _fit_context
+from sklearn.utils import Tags, column_or_1d
+from torch import Tensor
+
+from sklreg._base import Array, BaseRegularizedMLP, Self, Table, all_or_nothing
+from sklreg.engine import OutputUnits
+
+
+class BaseMLPRegressor(MultiOutputMixin, RegressorMixin, BaseRegularizedMLP):
+    """Base class of the regressors; do not use it directly."""
+
+    _y_is_1d: bool
+    _y_numeric: ClassVar[bool] = True
+
+    @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self: Self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Take one pass over the samples, continuing from the weights and the optimizer of the last one.
+
+        The pass runs at ``learning_rate_init``; schedule, ``max_iter``, early stopping and ``warm_start`` play no part.
+        The units of the target are those of the first call.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training inputs.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Target values.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples, not negative.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+
+        def learn_target(y: Array) -> None:
+            if not self.__sklearn_is_fitted__():
+                self._learn_target(y)
+
+        return self._partial_fit(X, y, sample_weight, learn_target)
+
+    def _learn_target(self, y: Array) -> None:
+        self._y_is_1d = y.ndim == 1 or y.shape[1] == 1
+        if y.ndim == 2 and y.shape[1] == 1:
+            column_or_1d(y, warn=True)
+        self._n_outputs = 1 if y.ndim == 1 else y.shape[1]
+
+    def _encode(self, y: Array) -> Array:
+        values = y.reshape(len(y), -1).astype(np.float64)
+        if values.shape[1] != self._n_outputs:
+            raise ValueError(
+                f"{type(self).__name__} was fitted on {self._n_outputs} target(s); got y of shape {y.shape}."
+            )
+        return values
+
+    def _strata(self, targets: Array) -> NDArray[np.int64]:
+        return np.zeros(len(targets), dtype=np.int64)
+
+    def _class_weights(self, targets: Array, weight: Array | None) -> None:
+        return None
+
+    def _loss(self) -> str:
+        return "squared_error"
+
+    def _units(self, table: Table) -> tuple[OutputUnits, Tensor]:
+        mean = np.average(table.targets, axis=0, weights=table.loss_weight)
+        scale = np.sqrt(np.average((table.targets - mean) ** 2, axis=0, weights=table.loss_weight))
+        # A constant target has no spread but what rounding leaves; its units are its own.
+        constant = np.ptp(table.targets, axis=0) == 0
+        mean = np.where(constant, table.targets[0], mean)
+        scale = np.where(constant, 1.0, scale)
+        units = OutputUnits(torch.from_numpy(scale), torch.from_numpy(mean))
+        return units, torch.zeros_like(units.offset)
+
+    def predict(self, X: ArrayLike) -> Array:
+        """Return the predicted values.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        value : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Predictions.
+        """
+        return self._value(self._raw_predict(X))
+
+    def _value(self, raw: Array) -> Array:
+        return raw[:, 0] if self._y_is_1d else raw
+
+    def _scored_view(self, raw: Array) -> Any:
+        return _ScoredRegressor(self, raw)
+
+
+class _ScoredRegressor(RegressorMixin):
+    """What a scorer sees of a regressor in training: predictions for the validation set, whatever it passes as ``X``."""
+
+    def __init__(self, estimator: BaseMLPRegressor, raw: Array) -> None:
+        self._estimator, self._raw = estimator, raw
+
+    def predict(self, X: Any) -> Array:
+        return self._estimator._value(self._raw)
+
+    def __sklearn_tags__(self) -> Tags:
+        return self._estimator.__sklearn_tags__()

@@ -1,0 +1,304 @@
+"""The training loop: the only one in the package.
+
+``train`` stacks the jobs that share their static choices.  Row ``k`` of a stack is one model with hyperparameters, data and
+random stream of its own; rows meet in batched products and nowhere else.  A row that is done leaves the stack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from sklreg.engine.data import Batch, batch_bounds, chunks, stack
+from sklreg.engine.job import Job, OptimizerState, Result, Static
+from sklreg.engine.losses import LOSSES
+from sklreg.engine.mixup import Mixup, mix
+from sklreg.engine.modules import (
+    DropoutNoise,
+    Layout,
+    Network,
+    TrainingMode,
+    initial_row,
+    plain_module,
+    row_of_module,
+)
+from sklreg.engine.optim import OPTIMIZERS, schedule_factor
+from sklreg.engine.penalties import ElasticNet, project_max_norm
+from sklreg.engine.stopping import EarlyStopping
+from sklreg.engine.streams import Streams
+
+_VALIDATION_ELEMENTS = 2**22  # activations held at once when predicting the validation set
+
+
+def train(jobs: Sequence[Job]) -> list[Result]:
+    """Train every job and return the results in the same order; jobs of equal static choices train together."""
+    groups: dict[object, list[int]] = {}
+    for i, job in enumerate(jobs):
+        # A job that continues stands where no other does in its schedule, so it trains alone.
+        key = job.static if job.optimizer_state is None else i
+        groups.setdefault(key, []).append(i)
+    results: dict[int, Result] = {}
+    for members in groups.values():
+        results.update(zip(members, _Stack([jobs[i] for i in members]).train(), strict=True))
+    return [results[i] for i in range(len(jobs))]
+
+
+class _Stack:
+    """The rows in training."""
+
+    def __init__(self, jobs: list[Job]) -> None:
+        self.static: Static = jobs[0].static
+        self.layout = Layout(
+            self.static.n_features, self.static.hidden_layer_sizes, self.static.n_outputs, self.static.normalization
+        )
+        self.loss = LOSSES[self.static.loss]
+        self.bounds = batch_bounds(self.static.n_samples, self.static.batch_size)
+        self.streams = {job.seed: Streams(job.seed, self.static.device) for job in jobs}
+        # Equal data (the same fold in many candidates) is held on the device once.
+        samples = {id(s): s for job in jobs for s in (job.train_set, job.validation_set) if s is not None}
+        self.samples = {key: s.to(self.static.device) for key, s in samples.items()}
+
+        self.jobs = jobs
+        self.places = list(range(len(jobs)))  # where each row's result belongs
+        self.state = torch.cat([self._first_row(job) for job in jobs]).to(self.static.device)  # (K, S)
+        self._lay_out_rows()
+        self.optimizer = OPTIMIZERS[self.static.solver](
+            self.state[:, : self.layout.n_params],
+            self.layout.n_weights,
+            self._penalty(),
+            self._column("weight_decay")[:, None],
+            self._column("momentum")[:, None],
+            self._column("max_grad_norm")[:, None],
+        )
+        if jobs[0].optimizer_state is not None:
+            self.optimizer.n_steps = jobs[0].optimizer_state.n_steps
+            self.optimizer.moments = list(jobs[0].optimizer_state.moments[:, None].to(self.static.device))
+        self.stopping = EarlyStopping(self.state, self._column("patience"), self._column("min_delta"))
+        self.mixup = Mixup(
+            [job.hyperparameters.mixup_alpha for job in jobs], list(self.streams.values()), self.seed_indices
+        )
+        self.histories: list[list[dict[str, float]]] = [[] for _ in jobs]
+        self.results: list[Result | None] = [None] * len(jobs)
+
+    def train(self) -> list[Result]:
+        """Run epochs until every row is done."""
+        n_iter = 0
+        while self.jobs:
+            n_iter += 1
+            train_loss = self._epoch(n_iter - 1)
+            validation_loss, score = self._validate()
+            self._end_epoch(n_iter, train_loss, validation_loss, score)
+        return [result for result in self.results if result is not None]
+
+    # One epoch ------------------------------------------------------------------------------------------------------
+
+    def _epoch(self, n_done: int) -> Tensor:
+        """Take one pass over the samples; return each row's mean loss, ``(K,)``."""
+        learning_rate = self._learning_rates(n_done)
+        orders = self._orders()
+        draws = self.mixup.draw(self.bounds, self.static.dtype, self.static.device) if self.mixup.is_active else None
+        total = torch.zeros(len(self.jobs), dtype=self.static.dtype, device=self.static.device)
+        for i, (start, stop) in enumerate(self.bounds):
+            batch = self._batch(orders, start, stop)
+            if draws is not None:
+                partners = draws.partners[i]
+                partners = partners if self.seed_members is None else partners.index_select(0, self.seed_members)
+                batch = mix(batch, partners.expand(len(batch.X), -1), draws.shares[i])
+            total += self._step(batch, learning_rate[i]) * (stop - start)
+        return total * self.loss_unit / self.static.n_samples
+
+    def _step(self, batch: Batch, learning_rate: Tensor) -> Tensor:
+        mode = TrainingMode(self.input_dropout, self.dropout, batch.weight, self.optimizer.n_steps)
+        output = self.network.forward(batch.X.expand(len(self.jobs), -1, -1), mode)  # (K, n, C)
+        loss = self._sample_losses(output, batch.y, self.label_smoothing)
+        loss = (loss if batch.weight is None else loss * batch.weight).mean(1)  # (K,)
+        # Rows do not mix, so the gradient of the sum holds each row's own.
+        gradients = torch.autograd.grad(loss.sum(), self.network.parameters)
+        torch._foreach_copy_(self.gradients, list(gradients))
+        self.optimizer.step(self.gradient, learning_rate)
+        if self.max_norm is not None:
+            with torch.no_grad():
+                for i in range(self.layout.n_layers - 1):
+                    weight = self.network.tensors[f"weight{i}"]
+                    weight.copy_(project_max_norm(weight, self.max_norm))
+        return loss.detach()
+
+    def _sample_losses(self, output: Tensor, target: Tensor, smoothing: Tensor | None) -> Tensor:
+        if self.relative_scale is not None:
+            output, target = output * self.relative_scale, target * self.relative_scale
+        return self.loss(output, target, smoothing)  # (K, n)
+
+    def _learning_rates(self, n_done: int) -> Tensor:
+        """Return the learning rates of an epoch's steps, ``(n_batches, K, 1)``."""
+        n_batches = len(self.bounds)
+        initial = torch.tensor([job.hyperparameters.learning_rate_init for job in self.jobs], dtype=torch.float64)
+        n_steps = n_batches * torch.tensor([job.hyperparameters.max_iter for job in self.jobs])
+        step = n_done * n_batches + torch.arange(n_batches, dtype=torch.float64)[:, None]
+        rates = initial * schedule_factor(self.static.schedule, step / n_steps)
+        return rates[:, :, None].to(self.static.device, self.static.dtype)
+
+    def _orders(self) -> Tensor | None:
+        """Draw the order of an epoch for every seed, ``(n_seeds, n)``; ``None`` where a batch is the whole set."""
+        if len(self.bounds) == 1:
+            return None
+        orders = [
+            torch.from_numpy(streams.order.permutation(self.static.n_samples)) for streams in self.streams.values()
+        ]
+        return torch.stack(orders).to(self.static.device)
+
+    def _batch(self, orders: Tensor | None, start: int, stop: int) -> Batch:
+        batches = [
+            source.slice(start, stop) if orders is None else source.take(orders[seed, start:stop])
+            for source, seed in self.sources
+        ]
+        return stack(batches, self.source_members)
+
+    # Its end --------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def _validate(self) -> tuple[Tensor | None, Tensor | None]:
+        """Return each row's mean validation loss and score, both ``(K,)``, greater scores being better."""
+        if self.static.n_validation == 0:
+            return None, None
+        width = max(self.static.n_features, self.static.n_outputs, *self.static.hidden_layer_sizes, 1)
+        size = max(64, _VALIDATION_ELEMENTS // (width * len(self.jobs)))
+        losses, outputs = [], []
+        for start, stop in chunks(self.static.n_validation, size):
+            batches = [source.slice(start, stop) for source in self.validation_sources]
+            batch = stack(batches, self.validation_members)
+            output = self.network.forward(batch.X.expand(len(self.jobs), -1, -1))
+            loss = self._sample_losses(output, batch.y, None)
+            losses.append(loss if batch.weight is None else loss * batch.weight)
+            if any(job.score for job in self.jobs):
+                outputs.append(output)
+        loss = torch.cat(losses, dim=1).double().mean(1).to(self.static.dtype) * self.loss_unit
+        score = -loss
+        for k, job in enumerate(self.jobs):
+            if job.score is not None:
+                output = torch.cat([o[k] for o in outputs]).cpu() * job.units.scale + job.units.offset
+                # A model that has diverged gets no score; scikit-learn's scorers refuse what is not finite.
+                score[k] = job.score(output.numpy()) if bool(output.isfinite().all()) else torch.nan
+        return loss, score
+
+    def _end_epoch(self, n_iter: int, train_loss: Tensor, validation_loss: Tensor | None, score: Tensor | None) -> None:
+        """Write the epoch down, and let the rows go that are done."""
+        finite = train_loss.isfinite() & self.state.sum(1).isfinite()
+        if validation_loss is not None:
+            finite &= validation_loss.isfinite()
+        criterion = torch.where(finite, -train_loss if score is None else score, torch.nan)
+        out_of_patience = self.stopping.update(criterion, self.state, n_iter)
+        columns = [train_loss, finite, out_of_patience, *(v for v in (validation_loss, score) if v is not None)]
+        table = torch.stack([c.double() for c in columns], dim=1).tolist()  # the epoch's one wait for a GPU
+
+        staying = []
+        for k, (loss, is_finite, is_impatient, *validation) in enumerate(table):
+            record = {"epoch": float(n_iter), "loss": loss}
+            record.update(zip(("validation_loss", "validation_score"), validation, strict=False))
+            self.histories[self.places[k]].append(record)
+            job = self.jobs[k]
+            stop_asked = job.on_epoch is not None and job.on_epoch(record, partial(self._module, self.state, k))
+            if not is_finite or is_impatient or stop_asked or n_iter >= job.hyperparameters.max_iter:
+                self._finish(k, n_iter, diverged=not is_finite)
+            else:
+                staying.append(k)
+        if len(staying) < len(self.jobs):
+            self._compact(staying)
+
+    def _finish(self, k: int, n_iter: int, diverged: bool) -> None:
+        job = self.jobs[k]
+        restores = diverged or job.validation_set is not None
+        state = self.stopping.best_state if restores else self.state
+        self.results[self.places[k]] = Result(
+            module=self._module(state, k),
+            history=self.histories[self.places[k]],
+            best_iter=int(self.stopping.best_iter[k]) if restores else n_iter,
+            diverged=diverged,
+            optimizer_state=OptimizerState(
+                self.optimizer.n_steps, torch.stack([m[k] for m in self.optimizer.moments]).cpu()
+            ),
+        )
+
+    def _module(self, state: Tensor, k: int) -> nn.Sequential:
+        h, units = self.jobs[k].hyperparameters, self.jobs[k].units
+        row = state[k : k + 1].cpu()
+        return plain_module(self.layout, self.static.activation, row, units, h.dropout, h.input_dropout)
+
+    def _compact(self, rows: list[int]) -> None:
+        """Keep only the rows that are still in training."""
+        self.jobs = [self.jobs[k] for k in rows]
+        self.places = [self.places[k] for k in rows]
+        if not rows:
+            return
+        index = torch.tensor(rows, device=self.static.device)
+        self.state = self.state[index]
+        self._lay_out_rows()
+        self.optimizer.select(index, self.state[:, : self.layout.n_params])
+        self.stopping.select(index)
+        self.mixup.select(rows)
+
+    # Rows -----------------------------------------------------------------------------------------------------------
+
+    def _first_row(self, job: Job) -> Tensor:
+        if job.start is not None:
+            return row_of_module(self.layout, job.start, job.units)
+        # A generator of its own: rows of one seed start equal.
+        streams = Streams(job.seed, torch.device("cpu"))
+        return initial_row(self.layout, self.static.activation, job.initial_output, streams)
+
+    def _lay_out_rows(self) -> None:
+        """Derive from the jobs in training everything that has an entry for each of them."""
+        self.network = Network(self.layout, self.static.activation, self.state)
+        self.gradient = torch.zeros_like(self.state[:, : self.layout.n_params])
+        self.gradients = [self.layout.view(self.gradient, name) for name in self.layout.parameter_names()]
+
+        seeds = list(self.streams)
+        self.seed_indices = [seeds.index(job.seed) for job in self.jobs]
+        self.seed_members = self._members(self.seed_indices) if len(seeds) > 1 else None
+        pairs = [(id(job.train_set), seed) for job, seed in zip(self.jobs, self.seed_indices, strict=True)]
+        distinct = list(dict.fromkeys(pairs))
+        self.sources = [(self.samples[data], seed) for data, seed in distinct]
+        self.source_members = self._members([distinct.index(p) for p in pairs]) if len(distinct) > 1 else None
+        held_out = [id(job.validation_set) for job in self.jobs]
+        distinct_held_out = list(dict.fromkeys(held_out))
+        self.validation_sources = [self.samples[key] for key in distinct_held_out if self.static.n_validation]
+        several = len(distinct_held_out) > 1
+        self.validation_members = self._members([distinct_held_out.index(h) for h in held_out]) if several else None
+
+        streams = list(self.streams.values())
+        self.dropout = DropoutNoise.of_rates(self._column("dropout"), streams, self.seed_members)
+        self.input_dropout = DropoutNoise.of_rates(self._column("input_dropout"), streams, self.seed_members)
+        smoothing, max_norm = self._column("label_smoothing"), self._column("max_norm")
+        self.label_smoothing = smoothing[:, None, None] if bool((smoothing > 0).any()) else None
+        self.max_norm = max_norm[:, None, None] if bool(max_norm.isfinite().any()) else None
+
+        # Training runs on targets in units of their standard deviation.  Half the squared error in the target's own
+        # units is this factor times half of that error, with each output at its share of it.
+        scale = torch.stack([job.units.scale for job in self.jobs]).to(self.static.device)  # (K, C)
+        unit = scale.square().mean(1).sqrt()
+        self.loss_unit = unit.square()  # (K,)
+        relative = scale / unit[:, None]
+        self.relative_scale = relative[:, None, :] if bool((relative != 1).any()) else None
+        self.output_scale = scale if bool((scale != 1).any()) else None
+
+    def _penalty(self) -> ElasticNet:
+        l1, l2 = self._column("l1")[:, None], self._column("l2")[:, None]
+        if self.output_scale is None:
+            return ElasticNet(l1, l2)
+        # A weight into output c is output_scale[c] times what it is in training; the loss is divided by loss_unit.
+        n_weights = self.layout.n_weights
+        factor = torch.ones(len(self.jobs), n_weights, dtype=self.static.dtype, device=self.static.device)
+        last = self.layout.view(factor, f"weight{self.layout.n_layers - 1}")
+        last.copy_(self.output_scale[:, None, :].expand_as(last))
+        loss_unit = self.loss_unit[:, None]
+        return ElasticNet(l1 * factor / loss_unit, l2 * factor.square() / loss_unit)
+
+    def _members(self, indices: list[int]) -> Tensor:
+        return torch.tensor(indices, device=self.static.device)
+
+    def _column(self, name: str) -> Tensor:
+        """Return one hyperparameter of every row, ``(K,)``."""
+        values = [getattr(job.hyperparameters, name) for job in self.jobs]
+        return torch.tensor(values, dtype=self.static.dtype, device=self.static.device)
