@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import torch
@@ -62,7 +63,8 @@ class CSRRows(NamedTuple):
         return CSRRows(self.indptr.to(device), self.indices.to(device), self.values.to(device), self.n_features)
 
 
-class Samples(NamedTuple):
+@dataclass(frozen=True)
+class Samples:
     """Inputs, targets and weights of ``n`` samples.
 
     ``y`` is ``(n, C)``: one-hot or 0/1 for classification, in units of the job's ``output_scale`` for regression.
@@ -73,7 +75,7 @@ class Samples(NamedTuple):
     y: Tensor
     weight: Tensor | None
 
-    def __len__(self) -> int:  # type: ignore[override]  # the number of samples, not of fields
+    def __len__(self) -> int:
         return self.y.shape[0]
 
     def to(self, device: torch.device) -> Samples:
@@ -83,7 +85,7 @@ class Samples(NamedTuple):
 
     def with_weight(self) -> Samples:
         """Return the same samples with weights, equal ones where there were none."""
-        return self if self.weight is not None else self._replace(weight=self.y.new_ones(len(self)))
+        return self if self.weight is not None else replace(self, weight=self.y.new_ones(len(self)))
 
     def slice(self, start: int, stop: int) -> Batch:
         """Return the samples from ``start`` to ``stop``, in order."""
