@@ -22,23 +22,25 @@ class MixupDraws(NamedTuple):
 class Mixup:
     """Mixes each batch with a shuffled copy of itself, every row in its own proportion."""
 
-    def __init__(self, alpha: list[float], streams: list[Streams], members: list[int]) -> None:
-        self.alpha, self.streams, self.members = alpha, streams, members
-        self.generators = [streams[m].mixup_shares() for m in members]
+    def __init__(self, alpha: list[float], streams: list[Streams]) -> None:
+        self.alpha = alpha
+        self.shares = [s.mixup_shares() for s in streams]  # of each row
 
     @property
     def is_active(self) -> bool:
         """Whether any row mixes."""
         return any(a > 0 for a in self.alpha)
 
-    def draw(self, bounds: list[tuple[int, int]], dtype: torch.dtype, device: torch.device) -> MixupDraws:
-        """Draw for one epoch."""
+    def draw(
+        self, bounds: list[tuple[int, int]], streams: list[Streams], dtype: torch.dtype, device: torch.device
+    ) -> MixupDraws:
+        """Draw for one epoch, partners from the streams of each seed."""
         partners = [
-            torch.from_numpy(np.stack([s.mixup_partners.permutation(stop - start) for s in self.streams])).to(device)
+            torch.from_numpy(np.stack([s.mixup_partners.permutation(stop - start) for s in streams])).to(device)
             for start, stop in bounds
         ]
         shares = np.zeros((len(bounds), len(self.alpha)))
-        for k, (alpha, generator) in enumerate(zip(self.alpha, self.generators, strict=True)):
+        for k, (alpha, generator) in enumerate(zip(self.alpha, self.shares, strict=True)):
             if alpha > 0:
                 # The larger part is the sample's own: beta is symmetric, and mixing a with b is mixing b with a.
                 share = generator.beta(alpha, alpha, len(bounds))
@@ -48,8 +50,7 @@ class Mixup:
     def select(self, rows: list[int]) -> None:
         """Keep only the models of ``rows``."""
         self.alpha = [self.alpha[k] for k in rows]
-        self.members = [self.members[k] for k in rows]
-        self.generators = [self.generators[k] for k in rows]
+        self.shares = [self.shares[k] for k in rows]
 
 
 def mix(batch: Batch, partners: Tensor, share: Tensor) -> Batch:

@@ -22,6 +22,8 @@ class Optimizer(ABC):
     """
 
     n_moments: int
+    longest_threshold: float
+    """The most that the prox may take from a weight in one step, in learning rates."""
 
     def __init__(
         self,
@@ -43,7 +45,6 @@ class Optimizer(ABC):
         self._has_decay = bool((weight_decay > 0).any())
         self._clips = bool(max_grad_norm.isfinite().any())
 
-    @torch.no_grad()
     def step(self, grad: Tensor, learning_rate: Tensor) -> None:
         """Move the parameters in place; ``grad`` is the loss's, ``(K, P)``; ``learning_rate`` is ``(K, 1)``."""
         self.n_steps += 1
@@ -53,12 +54,13 @@ class Optimizer(ABC):
             norm = torch.linalg.vector_norm(grad, dim=1, keepdim=True)
             grad.mul_((self.max_grad_norm / norm).clamp(max=1))
         if self._has_l2:
-            grad[:, : self.n_weights] += self.penalty.smooth_gradient(weights)
+            self.penalty.add_smooth_gradient(grad[:, : self.n_weights], weights)
         if self._has_decay:
             weights.mul_(1 - learning_rate * self.weight_decay)
         step_size = self._move(grad, learning_rate)
         if self._has_l1:
-            weights.copy_(self.penalty.prox(weights, step_size))
+            longest = self.longest_threshold * learning_rate / self.penalty.l1
+            weights.copy_(self.penalty.prox(weights, torch.minimum(step_size, longest)))
 
     @abstractmethod
     def _move(self, grad: Tensor, learning_rate: Tensor) -> Tensor:
@@ -85,14 +87,20 @@ class Adam(Optimizer):
 
     n_moments = 2
     beta1, beta2, epsilon = 0.9, 0.999, 1e-8
+    # Where a gradient has been zero so far (a unit that no sample of the first batches has switched on), the metric is
+    # zero and the threshold without bound: one step would delete weights for want of data.  The bound is the most that a
+    # step of Adam itself can be.  It changes no fixed point: a weight that is not zero rests where its mean gradient is
+    # l1, so that sqrt(v) >= l1 and the threshold is one learning rate at most; a weight at zero with a gradient below l1
+    # stays there, because its step is no longer than the bound.
+    longest_threshold = (1 - beta1) / math.sqrt(1 - beta2)
 
     def _move(self, grad: Tensor, learning_rate: Tensor) -> Tensor:
         first, second = self.moments
         first.lerp_(grad, 1 - self.beta1)
         second.mul_(self.beta2).addcmul_(grad, grad, value=1 - self.beta2)
-        bias1, bias2 = 1 - self.beta1**self.n_steps, 1 - self.beta2**self.n_steps
-        metric = second.sqrt().div_(math.sqrt(bias2)).add_(self.epsilon)  # (K, P)
-        step_size = learning_rate / metric
+        bias1, bias2 = 1 - self.beta1**self.n_steps, math.sqrt(1 - self.beta2**self.n_steps)
+        # bias2 is taken out of sqrt(v / bias2**2) + epsilon and put into the learning rate: one pass less.
+        step_size = (learning_rate * bias2) / second.sqrt().add_(self.epsilon * bias2)  # (K, P)
         self.params.addcmul_(first, step_size, value=-1 / bias1)
         return step_size[:, : self.n_weights]
 
@@ -101,6 +109,7 @@ class SGD(Optimizer):
     """Stochastic gradient descent with heavy-ball momentum, as in torch: no dampening."""
 
     n_moments = 1
+    longest_threshold = math.inf
 
     def _move(self, grad: Tensor, learning_rate: Tensor) -> Tensor:
         (velocity,) = self.moments

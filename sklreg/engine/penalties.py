@@ -31,9 +31,9 @@ class ElasticNet(NamedTuple):
         """Return the penalty of each model, shape ``(K,)``, for weights ``(K, P)``."""
         return (self.l1 * w.abs() + 0.5 * self.l2 * w.square()).sum(-1)
 
-    def smooth_gradient(self, w: Tensor) -> Tensor:
-        r"""Return :math:`\ell_2 w`, the gradient of the L2 term."""
-        return self.l2 * w
+    def add_smooth_gradient(self, grad: Tensor, w: Tensor) -> None:
+        r"""Add :math:`\ell_2 w`, the gradient of the L2 term, to ``grad`` in place."""
+        grad.addcmul_(w, self.l2)
 
     def prox(self, w: Tensor, step_size: Tensor) -> Tensor:
         r"""Return :math:`\arg\min_u \tfrac{1}{2} (u - w)^2 + s\, \ell_1 |u|` for each entry.

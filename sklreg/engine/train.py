@@ -29,6 +29,7 @@ from sklreg.engine.optim import OPTIMIZERS, schedule_factor
 from sklreg.engine.penalties import ElasticNet, project_max_norm
 from sklreg.engine.stopping import EarlyStopping
 from sklreg.engine.streams import Streams
+from sklreg.engine.threads import threads_for
 
 _VALIDATION_ELEMENTS = 2**22  # activations held at once when predicting the validation set
 
@@ -56,7 +57,7 @@ class _Stack:
         )
         self.loss = LOSSES[self.static.loss]
         self.bounds = batch_bounds(self.static.n_samples, self.static.batch_size)
-        self.streams = {job.seed: Streams(job.seed, self.static.device) for job in jobs}
+        self.all_streams = {job.seed: Streams(job.seed, self.static.device) for job in jobs}
         # Equal data (the same fold in many candidates) is held on the device once.
         samples = {id(s): s for job in jobs for s in (job.train_set, job.validation_set) if s is not None}
         self.samples = {key: s.to(self.static.device) for key, s in samples.items()}
@@ -78,58 +79,71 @@ class _Stack:
             self.optimizer.moments = list(jobs[0].optimizer_state.moments[:, None].to(self.static.device))
         self.stopping = EarlyStopping(self.state, self._column("patience"), self._column("min_delta"))
         self.mixup = Mixup(
-            [job.hyperparameters.mixup_alpha for job in jobs], list(self.streams.values()), self.seed_indices
+            [job.hyperparameters.mixup_alpha for job in jobs], [self.all_streams[job.seed] for job in jobs]
         )
         self.histories: list[list[dict[str, float]]] = [[] for _ in jobs]
         self.results: list[Result | None] = [None] * len(jobs)
 
+    @torch.no_grad()
     def train(self) -> list[Result]:
         """Run epochs until every row is done."""
         n_iter = 0
-        while self.jobs:
-            n_iter += 1
-            train_loss = self._epoch(n_iter - 1)
-            validation_loss, score = self._validate()
-            self._end_epoch(n_iter, train_loss, validation_loss, score)
+        # Forward and both halves of the backward pass multiply and add once each per weight and sample.
+        flops = 6 * self.layout.n_weights * max(stop - start for start, stop in self.bounds) * len(self.jobs)
+        with threads_for(flops):
+            while self.jobs:
+                n_iter += 1
+                train_loss = self._epoch(n_iter - 1)
+                validation_loss, score = self._validate()
+                self._end_epoch(n_iter, train_loss, validation_loss, score)
         return [result for result in self.results if result is not None]
 
     # One epoch ------------------------------------------------------------------------------------------------------
 
     def _epoch(self, n_done: int) -> Tensor:
         """Take one pass over the samples; return each row's mean loss, ``(K,)``."""
-        learning_rate = self._learning_rates(n_done)
+        learning_rates = self._learning_rates(n_done).unbind()
         orders = self._orders()
-        draws = self.mixup.draw(self.bounds, self.static.dtype, self.static.device) if self.mixup.is_active else None
+        draws = None
+        if self.mixup.is_active:
+            draws = self.mixup.draw(self.bounds, self.streams, self.static.dtype, self.static.device)
         total = torch.zeros(len(self.jobs), dtype=self.static.dtype, device=self.static.device)
-        for i, (start, stop) in enumerate(self.bounds):
-            batch = self._batch(orders, start, stop)
+        for i, learning_rate in enumerate(learning_rates):
+            batch = self._batch(orders, i)
             if draws is not None:
                 partners = draws.partners[i]
                 partners = partners if self.seed_members is None else partners.index_select(0, self.seed_members)
                 batch = mix(batch, partners.expand(len(batch.X), -1), draws.shares[i])
-            total += self._step(batch, learning_rate[i]) * (stop - start)
+            total += self._step(batch, learning_rate)
         return total * self.loss_unit / self.static.n_samples
 
     def _step(self, batch: Batch, learning_rate: Tensor) -> Tensor:
+        """Take one step; return each row's loss, summed over the batch, ``(K,)``."""
         mode = TrainingMode(self.input_dropout, self.dropout, batch.weight, self.optimizer.n_steps)
         output = self.network.forward(batch.X.expand(len(self.jobs), -1, -1), mode)  # (K, n, C)
-        loss = self._sample_losses(output, batch.y, self.label_smoothing)
-        loss = (loss if batch.weight is None else loss * batch.weight).mean(1)  # (K,)
-        # Rows do not mix, so the gradient of the sum holds each row's own.
-        gradients = torch.autograd.grad(loss.sum(), self.network.parameters)
-        torch._foreach_copy_(self.gradients, list(gradients))
-        self.optimizer.step(self.gradient, learning_rate)
-        if self.max_norm is not None:
-            with torch.no_grad():
-                for i in range(self.layout.n_layers - 1):
-                    weight = self.network.tensors[f"weight{i}"]
-                    weight.copy_(project_max_norm(weight, self.max_norm))
-        return loss.detach()
-
-    def _sample_losses(self, output: Tensor, target: Tensor, smoothing: Tensor | None) -> Tensor:
+        # Rows do not mix, so the gradient of all their losses together holds each row's own.
+        gradient = self.loss.gradient(*self._in_target_units(output, batch.y), self.label_smoothing)
         if self.relative_scale is not None:
-            output, target = output * self.relative_scale, target * self.relative_scale
-        return self.loss(output, target, smoothing)  # (K, n)
+            gradient = gradient * self.relative_scale
+        if batch.weight is not None:
+            gradient = gradient * batch.weight[:, :, None]
+        self.network.backward(gradient / output.shape[1])
+        self.optimizer.step(self.network.gradient, learning_rate)
+        if self.max_norm is not None:
+            for i in range(self.layout.n_layers - 1):
+                weight = self.layout.view(self.state, f"weight{i}")
+                weight.copy_(project_max_norm(weight, self.max_norm))
+        return self._total_loss(output, batch, self.label_smoothing)
+
+    def _total_loss(self, output: Tensor, batch: Batch, smoothing: Tensor | None) -> Tensor:
+        loss = self.loss.value(*self._in_target_units(output, batch.y), smoothing)  # (K, n, C)
+        return (loss if batch.weight is None else loss * batch.weight[:, :, None]).sum((1, 2))
+
+    def _in_target_units(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Give each output its share in the loss."""
+        if self.relative_scale is None:
+            return output, target
+        return output * self.relative_scale, target * self.relative_scale
 
     def _learning_rates(self, n_done: int) -> Tensor:
         """Return the learning rates of an epoch's steps, ``(n_batches, K, 1)``."""
@@ -140,41 +154,39 @@ class _Stack:
         rates = initial * schedule_factor(self.static.schedule, step / n_steps)
         return rates[:, :, None].to(self.static.device, self.static.dtype)
 
-    def _orders(self) -> Tensor | None:
-        """Draw the order of an epoch for every seed, ``(n_seeds, n)``; ``None`` where a batch is the whole set."""
+    def _orders(self) -> list[tuple[Tensor, ...]] | None:
+        """Draw the order of an epoch for every seed, cut into batches; ``None`` where a batch is the whole set."""
         if len(self.bounds) == 1:
             return None
-        orders = [
-            torch.from_numpy(streams.order.permutation(self.static.n_samples)) for streams in self.streams.values()
-        ]
-        return torch.stack(orders).to(self.static.device)
+        sizes = [stop - start for start, stop in self.bounds]
+        orders = (streams.order.permutation(self.static.n_samples) for streams in self.streams)
+        return [torch.from_numpy(order).to(self.static.device).split(sizes) for order in orders]
 
-    def _batch(self, orders: Tensor | None, start: int, stop: int) -> Batch:
+    def _batch(self, orders: list[tuple[Tensor, ...]] | None, i: int) -> Batch:
         batches = [
-            source.slice(start, stop) if orders is None else source.take(orders[seed, start:stop])
+            source.slice(*self.bounds[i]) if orders is None else source.take(orders[seed][i])
             for source, seed in self.sources
         ]
         return stack(batches, self.source_members)
 
     # Its end --------------------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
     def _validate(self) -> tuple[Tensor | None, Tensor | None]:
         """Return each row's mean validation loss and score, both ``(K,)``, greater scores being better."""
         if self.static.n_validation == 0:
             return None, None
         width = max(self.static.n_features, self.static.n_outputs, *self.static.hidden_layer_sizes, 1)
         size = max(64, _VALIDATION_ELEMENTS // (width * len(self.jobs)))
-        losses, outputs = [], []
+        loss = torch.zeros(len(self.jobs), dtype=torch.float64, device=self.static.device)
+        outputs = []
         for start, stop in chunks(self.static.n_validation, size):
             batches = [source.slice(start, stop) for source in self.validation_sources]
             batch = stack(batches, self.validation_members)
             output = self.network.forward(batch.X.expand(len(self.jobs), -1, -1))
-            loss = self._sample_losses(output, batch.y, None)
-            losses.append(loss if batch.weight is None else loss * batch.weight)
+            loss += self._total_loss(output, batch, None)
             if any(job.score for job in self.jobs):
                 outputs.append(output)
-        loss = torch.cat(losses, dim=1).double().mean(1).to(self.static.dtype) * self.loss_unit
+        loss = (loss / self.static.n_validation).to(self.static.dtype) * self.loss_unit
         score = -loss
         for k, job in enumerate(self.jobs):
             if job.score is not None:
@@ -251,13 +263,11 @@ class _Stack:
     def _lay_out_rows(self) -> None:
         """Derive from the jobs in training everything that has an entry for each of them."""
         self.network = Network(self.layout, self.static.activation, self.state)
-        self.gradient = torch.zeros_like(self.state[:, : self.layout.n_params])
-        self.gradients = [self.layout.view(self.gradient, name) for name in self.layout.parameter_names()]
 
-        seeds = list(self.streams)
-        self.seed_indices = [seeds.index(job.seed) for job in self.jobs]
-        self.seed_members = self._members(self.seed_indices) if len(seeds) > 1 else None
-        pairs = [(id(job.train_set), seed) for job, seed in zip(self.jobs, self.seed_indices, strict=True)]
+        seeds = list(dict.fromkeys(job.seed for job in self.jobs))
+        self.streams = [self.all_streams[seed] for seed in seeds]
+        self.seed_members = self._members([seeds.index(job.seed) for job in self.jobs]) if len(seeds) > 1 else None
+        pairs = [(id(job.train_set), seeds.index(job.seed)) for job in self.jobs]
         distinct = list(dict.fromkeys(pairs))
         self.sources = [(self.samples[data], seed) for data, seed in distinct]
         self.source_members = self._members([distinct.index(p) for p in pairs]) if len(distinct) > 1 else None
@@ -267,9 +277,8 @@ class _Stack:
         several = len(distinct_held_out) > 1
         self.validation_members = self._members([distinct_held_out.index(h) for h in held_out]) if several else None
 
-        streams = list(self.streams.values())
-        self.dropout = DropoutNoise.of_rates(self._column("dropout"), streams, self.seed_members)
-        self.input_dropout = DropoutNoise.of_rates(self._column("input_dropout"), streams, self.seed_members)
+        self.dropout = DropoutNoise.of_rates(self._column("dropout"), self.streams, self.seed_members)
+        self.input_dropout = DropoutNoise.of_rates(self._column("input_dropout"), self.streams, self.seed_members)
         smoothing, max_norm = self._column("label_smoothing"), self._column("max_norm")
         self.label_smoothing = smoothing[:, None, None] if bool((smoothing > 0).any()) else None
         self.max_norm = max_norm[:, None, None] if bool(max_norm.isfinite().any()) else None
