@@ -299,18 +299,19 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         return Table(X, y, targets, weight, loss_weight)
 
     def _check_weight(self, sample_weight: ArrayLike, X: Any, name: str) -> Array:
+        if not np.any(np.asarray(sample_weight)):
+            raise ValueError(
+                f"{name} of {type(self).__name__} must hold a weight above 0; all {np.size(sample_weight)} weights are 0, "
+                "which leaves no sample to learn from."
+            )
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, copy=True)
         if (weight < 0).any():
             raise ValueError(
                 f"{name} of {type(self).__name__} must not hold negative weights; got a least weight of {weight.min()}. "
                 "To leave a sample out, give it a weight of 0."
             )
-        if not (weight > 0).any():
-            raise ValueError(
-                f"{name} of {type(self).__name__} must hold a weight above 0; all {len(weight)} weights are 0, which "
-                "leaves no sample to learn from."
-            )
-        return weight / weight.max()  # very small or large weights must not lose or overflow in sums
+        # Very small or large weights must not lose or overflow in sums; a power of two rounds nothing.
+        return np.ldexp(weight, -np.frexp(weight.max())[1])
 
     def _split(
         self,
@@ -334,7 +335,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
                     "a weight above 0. Set early_stopping=False, pass X_val and y_val, or pass more data."
                 )
             train_index, validation_index = hold_out(
-                table.X, table.targets, self._strata(table.targets), table.weight, self.validation_fraction, seed
+                table.X, self._strata(table.targets), table.weight, self.validation_fraction, seed
             )
             return table.select(train_index), table.select(validation_index)
         if y_val is None:

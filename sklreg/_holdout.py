@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 IntArray = NDArray[np.int64]
+MOST_COPIES = 8
 _CHUNK = 2**20  # numbers hashed at once
 
 
 def hold_out(
     X: NDArray[np.floating] | sparse.csr_array,
-    y: NDArray[np.floating],
     strata: NDArray[np.int64],
     weight: NDArray[np.floating] | None,
     fraction: float,
@@ -20,20 +20,26 @@ def hold_out(
 ) -> tuple[IntArray, IntArray]:
     """Split samples into training and validation, ``fraction`` of the total weight of each stratum into the latter.
 
-    A sample's side is drawn from what it holds, not from where it stands: equal samples share a side (a copy of a
-    training sample validates nothing), the order of the samples does not matter, and a sample of weight two is treated as
-    two copies of it.  Every stratum stays represented in the training set.
+    A sample's side is drawn from its inputs, not from its place: copies share a side (a copy of a training sample validates
+    nothing), the order of the samples does not matter, and a sample of weight two is treated as two copies of it.  Inputs
+    that occur more than ``MOST_COPIES`` times in a stratum are no copies but the nature of the data (a few categories, say):
+    these samples are drawn one by one, so that no value is missing from training.  Every stratum stays represented there.
     """
-    key = _content_key(X, y, seed)
+    key = _content_key(X, seed)
     weight = np.ones(len(key)) if weight is None else weight
+    strata_of_groups = []  # for each stratum its groups of copies, in random order
     order = np.lexsort((np.arange(len(key)), key, strata))
-    runs = []  # of equal samples, in random order, each stratum by itself
     for stratum in np.split(order, np.flatnonzero(np.diff(strata[order])) + 1):
-        runs.append(np.split(stratum, np.flatnonzero(np.diff(key[stratum])) + 1))
+        _, group, n_copies = np.unique(key[stratum], return_inverse=True, return_counts=True)
+        recurs = n_copies[group] > MOST_COPIES
+        if recurs.any():
+            key[stratum[recurs]] = _mix(key[stratum[recurs]] + np.arange(recurs.sum(), dtype=np.uint64))
+            stratum = stratum[np.argsort(key[stratum], kind="stable")]
+        strata_of_groups.append(np.split(stratum, np.flatnonzero(np.diff(key[stratum])) + 1))
 
-    validation = [i for groups in runs for i in _nearest_groups(groups, weight, fraction)]
+    validation = [i for groups in strata_of_groups for i in _nearest_groups(groups, weight, fraction)]
     if not validation:
-        validation = _smallest_part(runs, weight)
+        validation = _smallest_part(strata_of_groups, weight)
     is_validation = np.zeros(len(key), dtype=bool)
     is_validation[validation] = True
     return np.flatnonzero(~is_validation), np.flatnonzero(is_validation)
@@ -46,21 +52,21 @@ def _nearest_groups(groups: list[IntArray], weight: NDArray[np.floating], fracti
     return [i for group in groups[: int(distance.argmin())] for i in group]
 
 
-def _smallest_part(runs: list[list[IntArray]], weight: NDArray[np.floating]) -> list[int]:
+def _smallest_part(strata_of_groups: list[list[IntArray]], weight: NDArray[np.floating]) -> list[int]:
     """Return the least that can validate anything: one group of the heaviest stratum that has two."""
-    divisible = [groups for groups in runs if len(groups) > 1]
+    divisible = [groups for groups in strata_of_groups if len(groups) > 1]
     if divisible:
         heaviest = max(divisible, key=lambda groups: sum(weight[group].sum() for group in groups))
         return list(heaviest[0])
-    # All samples of a stratum are copies of one: nothing can keep copies together but an empty side.
-    largest = max(runs, key=lambda groups: len(groups[0]))[0]
+    # Every stratum is a few copies of one sample: nothing can keep copies together but an empty side.
+    largest = max((groups[0] for groups in strata_of_groups), key=len)
     return list(largest[: len(largest) // 2])
 
 
-def _content_key(X: NDArray[np.floating] | sparse.csr_array, y: NDArray[np.floating], seed: int) -> NDArray[np.uint64]:
-    """Hash every sample; zeros count for nothing, so that dense and sparse samples agree."""
+def _content_key(X: NDArray[np.floating] | sparse.csr_array, seed: int) -> NDArray[np.uint64]:
+    """Hash the inputs of every sample; zeros count for nothing, so that dense and sparse samples agree."""
     n, d = X.shape
-    salt = np.random.Generator(np.random.PCG64(seed)).integers(2**64, size=d + y.shape[1] + 1, dtype=np.uint64)
+    salt = np.random.Generator(np.random.PCG64(seed)).integers(2**64, size=d + 1, dtype=np.uint64)
     key = np.zeros(n, dtype=np.uint64)
     if sparse.issparse(X):
         X = X.tocsr().copy()
@@ -68,10 +74,9 @@ def _content_key(X: NDArray[np.floating] | sparse.csr_array, y: NDArray[np.float
         row = np.repeat(np.arange(n), np.diff(X.indptr))
         np.add.at(key, row, _hash(X.data, salt[X.indices]))
     else:
-        step = max(1, _CHUNK // max(d, 1))
+        step = max(1, _CHUNK // d)
         for start in range(0, n, step):
             key[start : start + step] = _hash(X[start : start + step], salt[:d]).sum(axis=1, dtype=np.uint64)
-    key += _hash(y, salt[d:-1]).sum(axis=1, dtype=np.uint64)
     return _mix(key ^ salt[-1])
 
 

@@ -142,8 +142,8 @@ DESCRIPTIONS: dict[str, str] = {
             and restore the weights of the best epoch.  If False, all ``max_iter`` epochs are trained on all samples.""",
     "validation_fraction": """
         validation_fraction : float, default={default}
-            Share of the samples that early stopping holds out, in (0, 1); stratified by class.  Samples that are equal
-            stay on one side.  Not used where ``X_val`` is given.""",
+            Share of the samples that early stopping holds out, in (0, 1); stratified by class.  Copies of a sample stay on
+            one side.  Not used where ``X_val`` is given.""",
     "patience": """
         patience : int, default={default}
             Number of epochs in a row without an improvement after which early stopping stops, at least 1.  Typically 5

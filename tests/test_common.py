@@ -5,40 +5,46 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from sklearn.utils.estimator_checks import parametrize_with_checks
+import sklearn
+from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
+from sklearn.utils.fixes import parse_version
 
 from sklreg import ElasticNetMLP, ElasticNetMLPClassifier, RegularizedMLPClassifier, RegularizedMLPRegressor
 
-ESTIMATORS = [RegularizedMLPClassifier, RegularizedMLPRegressor, ElasticNetMLP, ElasticNetMLPClassifier]
-SETTINGS = {
-    "defaults": {},
-    "batch norm": {"normalization": "batch"},
-    "layer norm": {"normalization": "layer"},
-    "mini-batches": {"batch_size": 32, "max_iter": 50},
-    "full batch": {"batch_size": "full", "early_stopping": False, "learning_rate": "cosine"},
-    "linear": {"hidden_layer_sizes": (), "learning_rate_init": 0.05},
-    "sgd": {"solver": "sgd", "learning_rate_init": 0.05, "max_norm": 4.0, "max_grad_norm": 10.0},
-    "scored": {"patience": 50},  # the scorer is added for each kind
-}
-
-
-def instances() -> list:
-    """Return every estimator with every setting."""
-    made = []
-    for estimator in ESTIMATORS:
-        for name, setting in SETTINGS.items():
-            parameters = {"max_iter": 100, **setting}
-            if name == "scored":
-                parameters["scoring"] = "neg_mean_squared_error" if "Classifier" not in estimator.__name__ else "accuracy"
-            made.append(estimator(**parameters))
-        if estimator in (RegularizedMLPClassifier, RegularizedMLPRegressor):
-            made.append(estimator(l1=1e-4, max_iter=100))
-    return made
-
-
-INSTANCES = instances()
+SETTINGS = [
+    {},
+    {"normalization": "batch"},
+    {"normalization": "layer", "activation": "silu"},
+    {"l1": 1e-4},
+    {"batch_size": 32, "max_iter": 40},
+    {"batch_size": "full", "early_stopping": False, "learning_rate": "cosine"},
+    {"hidden_layer_sizes": (), "learning_rate_init": 0.05},
+    {"solver": "sgd", "learning_rate_init": 0.05, "max_norm": 4.0, "max_grad_norm": 10.0},
+]
+INSTANCES = [
+    estimator(**{"max_iter": 60, **setting})
+    for estimator in (RegularizedMLPClassifier, RegularizedMLPRegressor)
+    for setting in SETTINGS
+] + [
+    RegularizedMLPClassifier(max_iter=60, scoring="accuracy"),
+    RegularizedMLPRegressor(max_iter=60, scoring="neg_mean_absolute_error"),
+    *(
+        estimator(**{"max_iter": 60, **setting})
+        for estimator in (ElasticNetMLPClassifier, ElasticNetMLP)
+        for setting in ({}, {"hidden_layer_sizes": (), "learning_rate_init": 0.05})
+    ),
+]
 
 
 @parametrize_with_checks(INSTANCES)
 def test_estimator_keeps_scikit_learns_contract(estimator, check):
     check(estimator)
+
+
+@pytest.mark.skipif(parse_version(sklearn.__version__) < parse_version("1.9"), reason="older versions have fewer checks")
+def test_no_check_is_missing():
+    """A wrong tag would drop most checks and leave the rest green."""
+    counts = Counter(type(e).__name__ for e, _ in estimator_checks_generator(RegularizedMLPClassifier()))
+    counts.update(type(e).__name__ for e, _ in estimator_checks_generator(RegularizedMLPRegressor()))
+    assert counts["RegularizedMLPClassifier"] >= 66
+    assert counts["RegularizedMLPRegressor"] >= 58

@@ -187,7 +187,7 @@ class Linear:
     def backward(self, gradient: Tensor) -> Tensor:
         torch.bmm(self.x.transpose(1, 2), gradient, out=self.weight_gradient)
         torch.sum(gradient, 1, keepdim=True, out=self.bias_gradient)
-        return gradient if self.is_first else torch.bmm(gradient, self.weight.transpose(1, 2))  # nobody asks the inputs'
+        return gradient if self.is_first else torch.bmm(gradient, self.weight.transpose(1, 2))  # inputs are not trained
 
 
 class Activation:
@@ -306,7 +306,8 @@ class Network:
 
     def __init__(self, layout: Layout, activation: str, state: Tensor) -> None:
         self.gradient = torch.zeros_like(state[:, : layout.n_params])
-        self.layers: list[Layer] = [Dropout("input_dropout")]
+        self.input_dropout = Dropout("input_dropout")
+        self.layers: list[Layer] = []
         for i in range(layout.n_layers):
             self.layers.append(Linear(layout, i, state, self.gradient))
             if i == layout.n_layers - 1:
@@ -319,13 +320,14 @@ class Network:
 
     def forward(self, x: Tensor, mode: TrainingMode | None = None) -> Tensor:
         """Return the outputs ``(K, n, C)`` for inputs ``(K, n, d)``; ``mode`` is ``None`` when predicting."""
+        x = self.input_dropout.forward(x, mode)
         for layer in self.layers:
             x = layer.forward(x, mode)
         return x
 
     def backward(self, gradient: Tensor) -> None:
         """Fill in the gradient of the parameters, from that of the outputs of the last forward pass."""
-        for layer in reversed(self.layers):
+        for layer in reversed(self.layers):  # the dropout of the inputs has no parameters, and nobody asks what is behind it
             gradient = layer.backward(gradient)
 
 
