@@ -1,9 +1,9 @@
-"""One fit against scikit-learn's MLP and skorch on the same work: same network, epochs, batches, optimizer and precision.
+"""One fit against scikit-learn's MLP and skorch on the same work: network, epochs, batches, optimizer, precision.
 
     python benchmarks/fit_speed.py [--runs 5]
 
-Every case runs the three in turn, ``runs`` times, and reports medians and the ratio of medians to ours: above 1, ours is
-faster.  scikit-learn's own stopping is switched off, and skorch's validation split and printing.
+Every case runs the three in turn, ``runs`` times, and reports medians and the ratio of medians to ours: above 1,
+ours is faster.  scikit-learn's own stopping is switched off, and skorch's validation split and printing.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import sklearn
@@ -44,7 +45,7 @@ class Net(torch.nn.Module):
         super().__init__()
         units = [n_features, *hidden]
         layers: list[torch.nn.Module] = []
-        for n_in, n_out in zip(units[:-1], units[1:], strict=True):
+        for n_in, n_out in pairwise(units):
             layers += [torch.nn.Linear(n_in, n_out), torch.nn.ReLU()]
         self.layers = torch.nn.Sequential(*layers, torch.nn.Linear(units[-1], 1))
 

@@ -7,8 +7,9 @@ import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from itertools import pairwise
 from numbers import Integral
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import numpy as np
 import torch
@@ -39,7 +40,6 @@ from sklreg.engine import (
 )
 
 Array = NDArray[Any]
-Self = TypeVar("Self", bound="BaseRegularizedMLP")
 F = TypeVar("F", bound=Callable[..., Any])
 _BLOCK = 64  # samples are predicted in multiples of this
 
@@ -74,16 +74,16 @@ class Table(NamedTuple):
 
     def select(self, index: Array) -> Table:
         """Return the samples of ``index``."""
-        return Table(*(None if part is None else part[index] for part in self))
+        weight, loss_weight = (w if w is None else w[index] for w in (self.weight, self.loss_weight))
+        return Table(self.X[index], self.y[index], self.targets[index], weight, loss_weight)
 
     def to_samples(self, units: OutputUnits, dtype: torch.dtype) -> Samples:
         """Return the engine's tensors."""
         numpy_dtype = {torch.float32: np.float32, torch.float64: np.float64}[dtype]
         y = (self.targets - units.offset.numpy()) / units.scale.numpy()
-        weight = self.loss_weight
-        if weight is not None:
-            # Equal weights are none.
-            weight = None if np.ptp(weight) == 0 else torch.from_numpy(weight / weight.mean()).to(dtype)
+        weight = None
+        if self.loss_weight is not None and np.ptp(self.loss_weight) > 0:  # equal weights are none
+            weight = torch.from_numpy(self.loss_weight / self.loss_weight.mean()).to(dtype)
         return Samples(_to_rows(self.X, numpy_dtype), torch.from_numpy(y).to(dtype), weight)
 
 
@@ -140,7 +140,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             if name not in ("self", "__class__"):
                 setattr(self, name, value)
 
-    # What classifiers and regressors answer differently -----------------------------------------------------------------
+    # What classifiers and regressors answer differently -------------------------------------------------------
 
     _y_numeric: ClassVar[bool]
     _n_outputs: int
@@ -177,13 +177,13 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     def _penalty_strengths(self) -> tuple[float, float]:
         """Return ``l1, l2``."""
 
-    # Fitting ------------------------------------------------------------------------------------------------------------
+    # Fitting --------------------------------------------------------------------------------------------------
 
     @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
     @with_callbacks
     def fit(
-        self: Self,
+        self,
         X: ArrayLike,
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
@@ -224,9 +224,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         self._check_parameters(len(train_table.targets))
         tasks = EpochTasks.of(self, X, y, self.max_iter)
         units, initial_output = self._units(train_table)
-        job = self._make_job(
-            train_table, validation_table, units, initial_output, seed, start=previous, tasks=tasks
-        )
+        job = self._make_job(train_table, validation_table, units, initial_output, seed, start=previous, tasks=tasks)
         self._check_scoring(validation_table)
         self._keep(train([job])[0], units)
         if tasks is not None:
@@ -234,7 +232,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         return self
 
     def _partial_fit(
-        self: Self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, learn_target: Callable[[Array], None]
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, learn_target: Callable[[Array], None]
     ) -> Self:
         """Take one pass over ``X``; ``learn_target`` learns from the first ``y`` and checks later ones."""
         is_first = not self.__sklearn_is_fitted__()
@@ -272,9 +270,9 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
 
     def _check_table(
         self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
         *,
         reset: bool,
         learn_target: Callable[[Array], None] | None = None,
@@ -301,17 +299,18 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     def _check_weight(self, sample_weight: ArrayLike, X: Any, name: str) -> Array:
         if not np.any(np.asarray(sample_weight)):
             raise ValueError(
-                f"{name} of {type(self).__name__} must hold a weight above 0; all {np.size(sample_weight)} weights are 0, "
-                "which leaves no sample to learn from."
+                f"{name} of {type(self).__name__} must hold a weight above 0; all {np.size(sample_weight)} weights "
+                "are 0, which leaves no sample to learn from."
             )
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, copy=True)
         if (weight < 0).any():
             raise ValueError(
-                f"{name} of {type(self).__name__} must not hold negative weights; got a least weight of {weight.min()}. "
-                "To leave a sample out, give it a weight of 0."
+                f"{name} of {type(self).__name__} must not hold negative weights; got a least weight of "
+                f"{weight.min()}. To leave a sample out, give it a weight of 0."
             )
         # Very small or large weights must not lose or overflow in sums; a power of two rounds nothing.
-        return np.ldexp(weight, -np.frexp(weight.max())[1])
+        scaled: Array = np.ldexp(weight, -np.frexp(weight.max())[1])
+        return scaled
 
     def _split(
         self,
@@ -331,8 +330,8 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             n = len(table.targets)
             if n < 2:
                 raise ValueError(
-                    f"{name} holds out a validation set and needs at least 2 samples for that; got n_samples = {n} with "
-                    "a weight above 0. Set early_stopping=False, pass X_val and y_val, or pass more data."
+                    f"{name} holds out a validation set and needs at least 2 samples for that; got n_samples = {n} "
+                    "with a weight above 0. Set early_stopping=False, pass X_val and y_val, or pass more data."
                 )
             train_index, validation_index = hold_out(
                 table.X, self._strata(table.targets), table.weight, self.validation_fraction, seed
@@ -342,8 +341,8 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             raise ValueError(f"{name}.fit got X_val without y_val. Pass both.")
         if not self.early_stopping:
             raise ValueError(
-                f"{name}.fit got X_val, which early stopping uses, and early_stopping=False. Set early_stopping=True or "
-                "leave X_val out."
+                f"{name}.fit got X_val, which early stopping uses, and early_stopping=False. Set early_stopping=True "
+                "or leave X_val out."
             )
         return table, self._check_table(X_val, y_val, sample_weight_val, reset=False, weight_name="sample_weight_val")
 
@@ -365,8 +364,8 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
                 if value == "batch" or (parameter == "mixup_alpha" and value > 0):
                     raise ValueError(
                         f"{name}: {parameter}={value!r} needs at least 2 samples in a batch; got batch_size="
-                        f"{self.batch_size!r} with {n_train} training samples. Raise batch_size, pass more data, or set "
-                        f"{parameter} to {'None' if value == 'batch' else '0'}."
+                        f"{self.batch_size!r} with {n_train} training samples. Raise batch_size, pass more data, or "
+                        f"set {parameter} to {'None' if value == 'batch' else '0'}."
                     )
         if self.scoring != "loss" and not self.early_stopping:
             raise ValueError(
@@ -384,7 +383,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         sizes = [self.n_features_in_, *_layer_sizes(self.hidden_layer_sizes, type(self).__name__), self._n_outputs]
         norms = {nn.BatchNorm1d: "batch", nn.LayerNorm: "layer"}
         have_norm = next((norms[type(layer)] for layer in module if type(layer) in norms), None)
-        want = list(zip(sizes[:-1], sizes[1:], strict=True))
+        want = list(pairwise(sizes))
         if have != want or have_norm != self.normalization:
             raise ValueError(
                 f"{type(self).__name__} cannot continue: it was fitted with layers of shape {have} and normalization="
@@ -490,9 +489,9 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             value = score(np.zeros((len(table.y), self._n_outputs)))
         if not np.isfinite(value):
             raise ValueError(
-                f"{type(self).__name__}: scoring={self.scoring!r} gives {value} on the validation set of {len(table.y)} "
-                "samples, so early stopping cannot watch it. Hold out more (validation_fraction) or pass X_val and y_val "
-                "with samples of every class."
+                f"{type(self).__name__}: scoring={self.scoring!r} gives {value} on the validation set of "
+                f"{len(table.y)} samples, so early stopping cannot watch it. Hold out more (validation_fraction) or "
+                "pass X_val and y_val with samples of every class."
             )
 
     def _epoch_listener(
@@ -513,9 +512,9 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         """Set the fitted attributes."""
         if result.diverged:
             warnings.warn(
-                f"{type(self).__name__} diverged in epoch {len(result.history)}: loss or weights were no longer finite. "
-                f"The weights of epoch {result.best_iter} (0 is before training) are kept. Lower learning_rate_init or "
-                "the penalties, scale the inputs, or set max_grad_norm.",
+                f"{type(self).__name__} diverged in epoch {len(result.history)}: loss or weights were no longer "
+                f"finite. The weights of epoch {result.best_iter} (0 is before training) are kept. Lower "
+                "learning_rate_init or the penalties, scale the inputs, or set max_grad_norm.",
                 ConvergenceWarning,
                 stacklevel=2,
             )
@@ -525,7 +524,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         self._output_units = units
         self.__dict__.pop("_passes", None)
 
-    # What was fitted ------------------------------------------------------------------------------------------------------
+    # What was fitted ------------------------------------------------------------------------------------------
 
     @property
     def _linears(self) -> Iterator[nn.Linear]:
@@ -574,9 +573,9 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         """Share of the weights that are exactly zero."""
         return 1 - self.n_nonzero_ / sum(coef.size for coef in self.coefs_)
 
-    # Predicting -----------------------------------------------------------------------------------------------------------
+    # Predicting -----------------------------------------------------------------------------------------------
 
-    def _raw_predict(self, X: ArrayLike) -> Array:
+    def _raw_predict(self, X: Any) -> Array:
         """Return the network's outputs ``(n, C)``."""
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
@@ -610,7 +609,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
 def _layer_sizes(sizes: Any, name: str) -> tuple[int, ...]:
     """Return the hidden layer sizes as a tuple of positive ints."""
     sizes = (sizes,) if isinstance(sizes, Integral) else tuple(np.ravel(sizes).tolist())
-    if not all(isinstance(size, Integral) and size > 0 for size in sizes):
+    if not all(isinstance(size, Integral) and int(size) > 0 for size in sizes):
         raise ValueError(
             f"The 'hidden_layer_sizes' parameter of {name} must hold ints of at least 1, one for each hidden layer. "
             f"Got {sizes!r} instead."

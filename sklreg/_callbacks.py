@@ -45,13 +45,9 @@ class EpochTasks:
         task = self.context.subcontext(task_name="epoch")
         task.call_on_fit_task_begin(estimator=self.estimator, X=self.X, y=self.y)
         return bool(
-            task.call_on_fit_task_end(
-                estimator=self.estimator, X=self.X, y=self.y, reconstruction_attributes=snapshot
-            )
+            task.call_on_fit_task_end(estimator=self.estimator, X=self.X, y=self.y, reconstruction_attributes=snapshot)
         )
 
     def end(self) -> None:
         """Report the end of the fit, once the estimator is fitted."""
-        self.context.call_on_fit_task_end(
-            estimator=self.estimator, X=self.X, y=self.y, reconstruction_attributes=dict
-        )
+        self.context.call_on_fit_task_end(estimator=self.estimator, X=self.X, y=self.y, reconstruction_attributes=dict)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from sklearn.utils import Tags, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from torch import Tensor
 
-from sklreg._base import Array, BaseRegularizedMLP, Self, Table, all_or_nothing
+from sklreg._base import Array, BaseRegularizedMLP, Table, all_or_nothing
 from sklreg.engine import OutputUnits
 
 _LEAST_PRIOR = 1e-4  # a label that (almost) every sample has, or none, starts at this distance from certainty
@@ -31,7 +31,7 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
     @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
-        self: Self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> Self:
         """Take one pass over the samples, continuing from the weights and the optimizer of the last one.
 
@@ -71,7 +71,7 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
 
         return self._partial_fit(X, y, sample_weight, learn_target)
 
-    # Labels ---------------------------------------------------------------------------------------------------------------
+    # Labels ---------------------------------------------------------------------------------------------------
 
     def _learn_target(self, y: Array, classes: ArrayLike | None = None) -> None:
         check_classification_targets(y)
@@ -86,8 +86,8 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
         if self._multilabel:
             if self.class_weight is not None:
                 raise ValueError(
-                    f"{type(self).__name__}: class_weight={self.class_weight!r} is for one label a sample; got several. "
-                    "Set class_weight=None and weight samples by sample_weight."
+                    f"{type(self).__name__}: class_weight={self.class_weight!r} is for one label a sample; got "
+                    "several. Set class_weight=None and weight samples by sample_weight."
                 )
             self.classes_ = np.arange(y.shape[1])
         else:
@@ -108,8 +108,8 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
         if self.label_smoothing >= most:
             raise ValueError(
                 f"{type(self).__name__}: label_smoothing must be below {most:.3g} for {n_classes} "
-                f"{'labels' if self._multilabel else 'classes'}, or the true class would be no likelier than the others. "
-                f"Got {self.label_smoothing}."
+                f"{'labels' if self._multilabel else 'classes'}, or the true class would be no likelier than the "
+                f"others. Got {self.label_smoothing}."
             )
 
     def _encode(self, y: Array) -> Array:
@@ -134,9 +134,8 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
 
     def _strata(self, targets: Array) -> NDArray[np.int64]:
         if self._multilabel or self._n_outputs == 1:
-            codes: NDArray[np.int64] = np.unique(targets, axis=0, return_inverse=True)[1].ravel()
-            return codes
-        return targets.argmax(axis=1)
+            return np.asarray(np.unique(targets, axis=0, return_inverse=True)[1].ravel())
+        return np.asarray(targets.argmax(axis=1))
 
     def _class_weights(self, targets: Array, weight: Array | None) -> Array | None:
         if self.class_weight is None:
@@ -156,7 +155,8 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
         unknown = [label for label in given if label not in labels]
         if unknown:
             raise ValueError(
-                f"class_weight of {type(self).__name__} names classes that are not in y: {unknown}; the classes are {labels}."
+                f"class_weight of {type(self).__name__} names classes that are not in y: {unknown}; the classes are "
+                f"{labels}."
             )
         class_weight = np.array([given.get(label, 1.0) for label in labels], dtype=float)
         if not (np.isfinite(class_weight).all() and (class_weight > 0).all()):
@@ -180,7 +180,7 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
         units = OutputUnits(torch.ones(n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64))
         return units, torch.from_numpy(initial)
 
-    # Predicting -----------------------------------------------------------------------------------------------------------
+    # Predicting -----------------------------------------------------------------------------------------------
 
     def decision_function(self, X: ArrayLike) -> Array:
         """Return the network's linear outputs.
@@ -227,11 +227,10 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
         """
         raw = self._raw_predict(X)
         if self._multilabel:
-            return -np.logaddexp(0, -raw)
+            return np.asarray(-np.logaddexp(0, -raw))
         if self._n_outputs == 1:
-            return -np.logaddexp(0, np.hstack([raw, -raw]))
-        log_probability: Array = log_softmax(raw, axis=1)
-        return log_probability
+            return np.asarray(-np.logaddexp(0, np.hstack([raw, -raw])))
+        return np.asarray(log_softmax(raw, axis=1))
 
     def predict(self, X: ArrayLike) -> Array:
         """Return the most probable class, or the labels more probable than not.
@@ -274,7 +273,7 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
 
 
 class _ScoredClassifier(ClassifierMixin):
-    """What a scorer sees of a classifier in training: predictions for the validation set, whatever it passes as ``X``."""
+    """What a scorer sees of a classifier in training: predictions for the validation set, whatever ``X`` it passes."""
 
     def __init__(self, estimator: BaseMLPClassifier, raw: Array) -> None:
         self._estimator, self._raw = estimator, raw

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -12,18 +14,21 @@ _CHUNK = 2**20  # numbers hashed at once
 
 
 def hold_out(
-    X: NDArray[np.floating] | sparse.csr_array,
+    X: Any,
     strata: NDArray[np.int64],
     weight: NDArray[np.floating] | None,
     fraction: float,
     seed: int,
 ) -> tuple[IntArray, IntArray]:
-    """Split samples into training and validation, ``fraction`` of the total weight of each stratum into the latter.
+    """Split samples, dense or csr, holding out ``fraction`` of the total weight of each stratum for validation.
 
-    A sample's side is drawn from its inputs, not from its place: copies share a side (a copy of a training sample validates
-    nothing), the order of the samples does not matter, and a sample of weight two is treated as two copies of it.  Inputs
-    that occur more than ``MOST_COPIES`` times in a stratum are no copies but the nature of the data (a few categories, say):
-    these samples are drawn one by one, so that no value is missing from training.  Every stratum stays represented there.
+    Return the indices of training and validation.
+
+    A sample's side is drawn from its inputs, not from its place: copies share a side (a copy of a training sample
+    validates nothing), the order of the samples does not matter, and a sample of weight two is treated as two copies of
+    it. Inputs that occur more than ``MOST_COPIES`` times in a stratum are no copies but the nature of the data (a few
+    categories, say): these samples are drawn one by one, so that no value is missing from training.  Every stratum
+    stays represented there.
     """
     key = _content_key(X, seed)
     weight = np.ones(len(key)) if weight is None else weight
@@ -63,7 +68,7 @@ def _smallest_part(strata_of_groups: list[list[IntArray]], weight: NDArray[np.fl
     return list(largest[: len(largest) // 2])
 
 
-def _content_key(X: NDArray[np.floating] | sparse.csr_array, seed: int) -> NDArray[np.uint64]:
+def _content_key(X: Any, seed: int) -> NDArray[np.uint64]:
     """Hash the inputs of every sample; zeros count for nothing, so that dense and sparse samples agree."""
     n, d = X.shape
     salt = np.random.Generator(np.random.PCG64(seed)).integers(2**64, size=d + 1, dtype=np.uint64)

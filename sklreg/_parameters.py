@@ -68,42 +68,43 @@ DESCRIPTIONS: dict[str, str] = {
     "l2": """
         l2 : float, default={default}
             Strength of the L2 penalty ``0.5 * l2 * sum(W ** 2)`` on weights, in [0, inf).  A term of the objective, on
-            the scale of the mean loss; its gradient goes through the optimizer, as torch's ``weight_decay`` does outside
-            AdamW.  Typically 1e-5 to 1e-3.""",
+            the scale of the mean loss; its gradient goes through the optimizer, as torch's ``weight_decay`` does
+            outside AdamW.  Typically 1e-5 to 1e-3.""",
     "alpha": """
         alpha : float, default={default}
             Strength of the elastic net penalty, in [0, inf), on the scale of the mean loss as in
-            :class:`~sklearn.linear_model.ElasticNet`: ``l1 = alpha * l1_ratio`` and ``l2 = alpha * (1 - l1_ratio)``.""",
+            :class:`~sklearn.linear_model.ElasticNet`: ``l1 = alpha * l1_ratio``, ``l2 = alpha * (1 - l1_ratio)``.""",
     "l1_ratio": """
         l1_ratio : float, default={default}
             Share of the L1 penalty in the elastic net, in [0, 1].  1 is the lasso; 0 the ridge, which sets no weight to
             zero; between them correlated features stay together.""",
     "weight_decay": """
         weight_decay : float, default={default}
-            Decoupled weight decay, in [0, inf): every step multiplies the weights by ``1 - learning_rate * weight_decay``
-            (with ``solver='adam'`` this is AdamW).  Not a term of the objective.  Typically 1e-3 to 1e-1.""",
+            Decoupled weight decay, in [0, inf): every step multiplies the weights by
+            ``1 - learning_rate * weight_decay`` (with ``solver='adam'`` this is AdamW).  Not a term of the objective.
+            Typically 1e-3 to 1e-1.""",
     "dropout": """
         dropout : float, default={default}
             Probability that a hidden unit's output is set to zero in training, in [0, 1); the others are scaled up, and
-            nothing is dropped when predicting.  Typically 0.2 to 0.5.  Together with batch normalization it can hurt.""",
+            nothing is dropped when predicting.  Typically 0.2 to 0.5.  With batch normalization it can hurt.""",
     "input_dropout": """
         input_dropout : float, default={default}
             The same for the inputs, in [0, 1).  Typically 0.1 to 0.2.""",
     "normalization": """
         normalization : {{'batch', 'layer'}} or None, default={default}
-            Normalization between each hidden layer's weights and its activation.  ``'batch'`` uses the statistics of the
-            batch in training (weighted by ``sample_weight``) and running averages when predicting, of which a new batch
-            has a share of 0.1 (torch's ``momentum``; elsewhere called a momentum of 0.9).  ``'layer'`` uses each sample's
-            own statistics.""",
+            Normalization between each hidden layer's weights and its activation.  ``'batch'`` uses the statistics of
+            the batch in training (weighted by ``sample_weight``) and running averages when predicting, of which a new
+            batch has a share of 0.1 (torch's ``momentum``; elsewhere called a momentum of 0.9).  ``'layer'`` uses each
+            sample's own statistics.""",
     "max_norm": """
         max_norm : float or None, default={default}
             Greatest Euclidean norm of the weights that come into a hidden unit, in (0, inf); after every step longer
             ones are scaled back.  Typically 2 to 4.""",
     "label_smoothing": """
         label_smoothing : float, default={default}
-            Share of the true class that training spreads evenly over the other classes, in [0, 1 - 1 / n_classes).  (torch
-            spreads it over all classes, the true one included.)  For several labels at once, each label is smoothed on its
-            own.  Validation losses use the labels as they are.  Typically 0.1.""",
+            Share of the true class that training spreads evenly over the other classes, in [0, 1 - 1 / n_classes).
+            (torch spreads it over all classes, the true one included.)  For several labels at once, each label is
+            smoothed on its own.  Validation losses use the labels as they are.  Typically 0.1.""",
     "mixup_alpha": """
         mixup_alpha : float, default={default}
             Parameter of the symmetric beta distribution from which mixup draws how much of another sample is mixed into
@@ -120,30 +121,31 @@ DESCRIPTIONS: dict[str, str] = {
             Initial step size, in (0, inf).""",
     "learning_rate": """
         learning_rate : {{'constant', 'cosine'}}, default={default}
-            Schedule of the step size.  ``'cosine'`` lets it fall to zero over ``max_iter`` epochs, which the last digits
-            of a convex problem need.""",
+            Schedule of the step size.  ``'cosine'`` lets it fall to zero over ``max_iter`` epochs, which the last
+            digits of a convex problem need.""",
     "momentum": """
         momentum : float, default={default}
             Momentum of ``solver='sgd'``, in [0, 1).""",
     "max_grad_norm": """
         max_grad_norm : float or None, default={default}
-            Greatest Euclidean norm of the loss's gradient, in (0, inf); longer ones are scaled back.  The gradient of the
-            L2 penalty is added afterwards.""",
+            Greatest Euclidean norm of the loss's gradient, in (0, inf); longer ones are scaled back.  The gradient of
+            the L2 penalty is added afterwards.""",
     "batch_size": """
         batch_size : int, 'auto' or 'full', default={default}
-            Greatest number of samples in a step, at least 1.  An epoch is cut into the fewest batches, as equal as can be,
-            and leaves no sample out.  ``'auto'`` is ``min(256, n_samples)``, ``'full'`` all samples.""",
+            Greatest number of samples in a step, at least 1.  An epoch is cut into the fewest batches, as equal as can
+            be, and leaves no sample out.  ``'auto'`` is ``min(256, n_samples)``, ``'full'`` all samples.""",
     "max_iter": """
         max_iter : int, default={default}
             Greatest number of epochs, at least 1.""",
     "early_stopping": """
         early_stopping : bool, default={default}
-            Whether to hold out a validation set (or use ``X_val``), stop once it has not improved for ``patience`` epochs,
-            and restore the weights of the best epoch.  If False, all ``max_iter`` epochs are trained on all samples.""",
+            Whether to hold out a validation set (or use ``X_val``), stop once it has not improved for ``patience``
+            epochs, and restore the weights of the best epoch.  If False, all ``max_iter`` epochs are trained on all
+            samples.""",
     "validation_fraction": """
         validation_fraction : float, default={default}
-            Share of the samples that early stopping holds out, in (0, 1); stratified by class.  Copies of a sample stay on
-            one side.  Not used where ``X_val`` is given.""",
+            Share of the samples that early stopping holds out, in (0, 1); stratified by class.  Copies of a sample stay
+            on one side.  Not used where ``X_val`` is given.""",
     "patience": """
         patience : int, default={default}
             Number of epochs in a row without an improvement after which early stopping stops, at least 1.  Typically 5
@@ -214,7 +216,7 @@ feature_importances_ : ndarray of shape (n_features_in_,)
 
 
 def document(*, attributes: str) -> Callable[[T], T]:
-    """Fill in ``{parameters}`` and ``{attributes}`` of a class docstring, parameters in the order of its constructor."""
+    """Fill in ``{parameters}``, in the order of the constructor, and ``{attributes}`` of a class docstring."""
 
     def decorate(cls: T) -> T:
         if cls.__doc__ is not None:  # python -OO

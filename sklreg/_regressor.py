@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from sklearn.base import MultiOutputMixin, RegressorMixin, _fit_context
 from sklearn.utils import Tags, column_or_1d
 from torch import Tensor
 
-from sklreg._base import Array, BaseRegularizedMLP, Self, Table, all_or_nothing
+from sklreg._base import Array, BaseRegularizedMLP, Table, all_or_nothing
 from sklreg.engine import OutputUnits
 
 
@@ -23,7 +23,7 @@ class BaseMLPRegressor(MultiOutputMixin, RegressorMixin, BaseRegularizedMLP):
 
     @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self: Self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Take one pass over the samples, continuing from the weights and the optimizer of the last one.
 
         The pass runs at ``learning_rate_init``; schedule, ``max_iter``, early stopping and ``warm_start`` play no part.
@@ -106,7 +106,7 @@ class BaseMLPRegressor(MultiOutputMixin, RegressorMixin, BaseRegularizedMLP):
 
 
 class _ScoredRegressor(RegressorMixin):
-    """What a scorer sees of a regressor in training: predictions for the validation set, whatever it passes as ``X``."""
+    """What a scorer sees of a regressor in training: predictions for the validation set, whatever ``X`` it passes."""
 
     def __init__(self, estimator: BaseMLPRegressor, raw: Array) -> None:
         self._estimator, self._raw = estimator, raw

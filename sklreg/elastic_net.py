@@ -26,7 +26,7 @@ class _ElasticNetMixin(BaseRegularizedMLP):
     @property
     def feature_importances_(self) -> NDArray[Any]:
         """Norm of each feature's weights into the first layer; exactly 0 for a dropped feature."""
-        return np.linalg.norm(self.coefs_[0], axis=1)
+        return np.asarray(np.linalg.norm(self.coefs_[0], axis=1))
 
 
 @document(attributes=FIT_ATTRIBUTES + IMPORTANCE_ATTRIBUTE)
@@ -39,8 +39,8 @@ class ElasticNetMLP(_ElasticNetMixin, BaseMLPRegressor):
         + \alpha \left(\rho \sum |W| + \tfrac{1 - \rho}{2} \sum W^2\right)
 
     with :math:`\alpha` = ``alpha`` and :math:`\rho` = ``l1_ratio``: the objective of
-    :class:`~sklearn.linear_model.ElasticNet`, which is the case ``hidden_layer_sizes=()``.  To control the two penalties
-    separately, ``alpha = l1 + l2`` and ``l1_ratio = l1 / (l1 + l2)``.
+    :class:`~sklearn.linear_model.ElasticNet`, which is the case ``hidden_layer_sizes=()``.  To control the two
+    penalties separately, ``alpha = l1 + l2`` and ``l1_ratio = l1 / (l1 + l2)``.
 
     Parameters
     ----------
@@ -58,12 +58,15 @@ class ElasticNetMLP(_ElasticNetMixin, BaseMLPRegressor):
 
     Notes
     -----
-    The L1 penalty acts by its proximal operator after every step, in the metric of the optimizer, so that training settles
-    where the objective is stationary.  To get the coefficients of the linear model to many digits, train on all samples at
-    once and let the step size fall: ``early_stopping=False, batch_size='full', learning_rate='cosine'`` with
+    The L1 penalty acts by its proximal operator after every step, in the metric of the optimizer, so that training
+    settles where the objective is stationary.  To get the coefficients of the linear model to many digits, train on all
+    samples at once and let the step size fall: ``early_stopping=False, batch_size='full', learning_rate='cosine'`` with
     ``learning_rate_init`` around 0.05 and ``max_iter`` of 1,000 or more, on scaled features.
 
     ``alpha`` is in the target's own units, as in ElasticNet.
+
+    Early stopping keeps the epoch of the best validation score, which may come before training has made weights zero.
+    Where zeros are what you are after, set ``early_stopping=False``.
 
     Examples
     --------
@@ -139,8 +142,12 @@ class ElasticNetMLPClassifier(_ElasticNetMixin, BaseMLPClassifier):
 
     Notes
     -----
-    ``hidden_layer_sizes=()`` is the problem of ``LogisticRegression(solver='saga', l1_ratio=l1_ratio, C=1 / (n * alpha))``.
-    To get its coefficients to many digits, see the notes of :class:`ElasticNetMLP`.
+    ``hidden_layer_sizes=()`` is the problem of
+    ``LogisticRegression(solver='saga', l1_ratio=l1_ratio, C=1 / (n_samples * alpha))``.  To get its coefficients to
+    many digits, see the notes of :class:`ElasticNetMLP`.
+
+    Early stopping keeps the epoch of the best validation score, which may come before training has made weights zero.
+    Where zeros are what you are after, set ``early_stopping=False``.
 
     Examples
     --------

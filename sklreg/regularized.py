@@ -21,8 +21,8 @@ class RegularizedMLPClassifier(BaseMLPClassifier):
     .. math:: \frac{1}{n} \sum_i \mathrm{loss}(y_i, f(x_i)) + \mathtt{l1} \sum |W|
         + \tfrac{1}{2} \mathtt{l2} \sum W^2
 
-    with the cross-entropy as loss, summed over labels where a sample has several.  The mean is weighted by sample and class
-    weights.  Penalties touch weight matrices only, never biases or normalization parameters.
+    with the cross-entropy as loss, summed over labels where a sample has several.  The mean is weighted by sample and
+    class weights.  Penalties touch weight matrices only, never biases or normalization parameters.
 
     Parameters
     ----------
@@ -36,7 +36,8 @@ class RegularizedMLPClassifier(BaseMLPClassifier):
     --------
     ElasticNetMLPClassifier : The same with ``alpha`` and ``l1_ratio``, and the importance of each feature.
     RegularizedMLPRegressor : The same for regression.
-    sklearn.neural_network.MLPClassifier : Its ``alpha`` is divided by the size of the batch; ``alpha=a`` with batches of
+    sklearn.neural_network.MLPClassifier : Its ``alpha`` is divided by the size of the batch; ``alpha=a`` with batches
+    of
         ``b`` is ``l2=a / b`` here.
 
     Notes
@@ -108,8 +109,8 @@ class RegularizedMLPRegressor(BaseMLPRegressor):
     .. math:: \frac{1}{2 n} \sum_i \|y_i - f(x_i)\|^2 + \mathtt{l1} \sum |W|
         + \tfrac{1}{2} \mathtt{l2} \sum W^2
 
-    where the mean is weighted by ``sample_weight``.  Penalties touch weight matrices only, never biases or normalization
-    parameters.
+    where the mean is weighted by ``sample_weight``.  Penalties touch weight matrices only, never biases or
+    normalization parameters.
 
     Parameters
     ----------
@@ -127,9 +128,10 @@ class RegularizedMLPRegressor(BaseMLPRegressor):
     Notes
     -----
     The objective is that of the target's own units, as in :class:`~sklearn.linear_model.Ridge` and
-    :class:`~sklearn.linear_model.ElasticNet`: where the target is a thousand times larger, ``l2`` has to be a million times
-    larger to do the same.  ``weight_decay`` has no units.  Inside, the network is trained on targets in units of their
-    standard deviation, which changes the path of the training and not its objective: there is no need to scale ``y``.
+    :class:`~sklearn.linear_model.ElasticNet`: where the target is a thousand times larger, ``l2`` has to be a million
+    times larger to do the same.  ``weight_decay`` has no units.  Inside, the network is trained on targets in units of
+    their standard deviation, which changes the path of the training and not its objective: there is no need to scale
+    ``y``.
 
     Examples
     --------

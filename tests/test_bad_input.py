@@ -184,7 +184,12 @@ class TestLabels:
 @pytest.mark.parametrize("early_stopping", [True, False])
 def test_divergence_warns_and_keeps_finite_weights(estimator, early_stopping):
     model = estimator(
-        solver="sgd", learning_rate_init=1e30, early_stopping=early_stopping, max_iter=20, dtype="float32", random_state=0
+        solver="sgd",
+        learning_rate_init=1e30,
+        early_stopping=early_stopping,
+        max_iter=20,
+        dtype="float32",
+        random_state=0,
     )
     with pytest.warns(ConvergenceWarning, match="diverged in epoch .* Lower learning_rate_init"):
         model.fit(X, y)

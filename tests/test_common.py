@@ -41,7 +41,9 @@ def test_estimator_keeps_scikit_learns_contract(estimator, check):
     check(estimator)
 
 
-@pytest.mark.skipif(parse_version(sklearn.__version__) < parse_version("1.9"), reason="older versions have fewer checks")
+@pytest.mark.skipif(
+    parse_version(sklearn.__version__) < parse_version("1.9"), reason="older versions have fewer checks"
+)
 def test_no_check_is_missing():
     """A wrong tag would drop most checks and leave the rest green."""
     counts = Counter(type(e).__name__ for e, _ in estimator_checks_generator(RegularizedMLPClassifier()))

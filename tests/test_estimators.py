@@ -41,7 +41,7 @@ def regression():
     return X, y
 
 
-# Targets ----------------------------------------------------------------------------------------------------------------
+# Targets ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,8 @@ def test_outputs_of_a_linear_regression_do_not_influence_one_another(regression)
     X, y = regression
     Y = np.column_stack([y, 1000 * X[:, 0], np.full(len(y), 3.0)])
     setting = {
-        "hidden_layer_sizes": (), "alpha": 0.1, "early_stopping": False, "batch_size": "full", "learning_rate": "cosine",
-        "learning_rate_init": 0.05, "max_iter": 1500, "random_state": 0,
+        "hidden_layer_sizes": (), "alpha": 0.1, "early_stopping": False, "batch_size": "full",
+        "learning_rate": "cosine", "learning_rate_init": 0.05, "max_iter": 1500, "random_state": 0,
     }  # fmt: skip
     together = ElasticNetMLP(**setting).fit(X, Y)
     assert together.predict(X).shape == Y.shape
@@ -116,7 +116,7 @@ def test_units_of_the_target_do_not_matter_without_penalties(regression, unit):
 
 
 def test_penalties_are_in_the_targets_own_units(regression):
-    """A network for ``c * y`` under penalties scaled accordingly is the network for ``y``, scaled, where it is linear."""
+    """Scale the target and the penalty with it: a linear network scales, too."""
     X, y = regression
     setting = {**FAST, "hidden_layer_sizes": (), "l1": 0.5, "l2": 0.3, "weight_decay": 0.0, "max_iter": 50}
     one = RegularizedMLPRegressor(**setting).fit(X, y)
@@ -125,7 +125,7 @@ def test_penalties_are_in_the_targets_own_units(regression):
     assert_allclose(ten.coefs_[0], 10 * one.coefs_[0])
 
 
-# Input ------------------------------------------------------------------------------------------------------------------
+# Input --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("container", [sparse.csr_array, sparse.csc_array, sparse.csr_matrix])
@@ -163,7 +163,7 @@ def test_a_prediction_does_not_depend_on_its_company(binary, normalization):
     assert_array_equal(model.predict_proba(X[::-1])[::-1], among)
 
 
-# Fitted attributes --------------------------------------------------------------------------------------------------------
+# Fitted attributes --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("estimator", ALL)
@@ -237,7 +237,7 @@ def test_every_class_stays_in_training_and_copies_share_a_side():
     assert_allclose(doubled.validation_scores_, once.validation_scores_)
 
 
-# Weights ----------------------------------------------------------------------------------------------------------------
+# Weights ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("normalization", [None, "batch", "layer"])
@@ -273,7 +273,7 @@ def test_class_weights_are_sample_weights(estimator, binary):
     assert balanced.predict_proba(X)[:, 1].mean() > plain.predict_proba(X)[:, 1].mean() + 0.1
 
 
-# Continuing -----------------------------------------------------------------------------------------------------------------
+# Continuing ---------------------------------------------------------------------------------------------------
 
 
 def test_passes_one_by_one_learn_and_go_on_with_the_optimizer(binary):
@@ -291,7 +291,14 @@ def test_passes_one_by_one_learn_and_go_on_with_the_optimizer(binary):
 def test_full_batch_passes_are_one_fit(regression):
     """Two routes to one number: the optimizer's state is carried over completely."""
     X, y = regression
-    setting = {**FAST, "batch_size": "full", "early_stopping": False, "max_iter": 6, "normalization": "batch", "l1": 1e-3}
+    setting = {
+        **FAST,
+        "batch_size": "full",
+        "early_stopping": False,
+        "max_iter": 6,
+        "normalization": "batch",
+        "l1": 1e-3,
+    }
     for solver in ("adam", "sgd"):
         whole = RegularizedMLPRegressor(**setting, solver=solver).fit(X, y)
         passes = RegularizedMLPRegressor(**setting, solver=solver)
@@ -301,7 +308,9 @@ def test_full_batch_passes_are_one_fit(regression):
         assert passes.n_iter_ == 6
         assert start.loss_curve_[0] == whole.loss_curve_[0]
         # Initialization differs (another seed for every pass), so compare how far the loss has come.
-        assert_allclose(passes.loss_curve_[-1] / passes.loss_curve_[0], whole.loss_curve_[-1] / whole.loss_curve_[0], rtol=0.2)
+        assert_allclose(
+            passes.loss_curve_[-1] / passes.loss_curve_[0], whole.loss_curve_[-1] / whole.loss_curve_[0], rtol=0.2
+        )
 
 
 def test_partial_fit_knows_classes_that_come_later(binary):
@@ -334,7 +343,7 @@ def test_warm_start_goes_on_from_the_weights(regression):
         RegularizedMLPClassifier(**FAST, warm_start=True).fit(X, y > 0).fit(X, np.arange(300) % 3)
 
 
-# In scikit-learn --------------------------------------------------------------------------------------------------------------
+# In scikit-learn ----------------------------------------------------------------------------------------------
 
 
 def test_grid_search_over_every_regularizer_in_a_pipeline(binary):
@@ -369,7 +378,9 @@ def test_dropped_features_are_dropped_by_select_from_model(regression):
     assert_allclose(importances, np.sqrt((selector.estimator_.coefs_[0] ** 2).sum(axis=1)))
 
 
-@pytest.mark.skipif(not hasattr(sklearn.pipeline.Pipeline, "set_callbacks"), reason="scikit-learn before 1.9: no callbacks")
+@pytest.mark.skipif(
+    not hasattr(sklearn.pipeline.Pipeline, "set_callbacks"), reason="scikit-learn before 1.9: no callbacks"
+)
 def test_callbacks_see_every_epoch_and_can_stop_the_fit(binary, capsys):
     from sklearn.callback import ProgressBar, ScoringMonitor
 
@@ -411,7 +422,7 @@ def test_verbose_prints_a_line_an_epoch(binary, capsys):
     assert "validation_loss" in lines[0]
 
 
-# Machines and processes -----------------------------------------------------------------------------------------------------
+# Machines and processes ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("estimator", ALL)
@@ -420,9 +431,14 @@ def test_a_pickle_predicts_the_same_in_another_process_without_cuda(estimator, b
     model = estimator(**FAST, normalization="batch").fit(X, y)
     np.save(tmp_path / "X.npy", X)
     (tmp_path / "model.pkl").write_bytes(pickle.dumps(model))
-    code = "import pickle, sys, numpy as np; m = pickle.load(open('model.pkl', 'rb')); print(m.predict(np.load('X.npy')).sum())"
+    code = (
+        "import pickle, numpy as np; model = pickle.load(open('model.pkl', 'rb'));"
+        "print(model.predict(np.load('X.npy')).sum())"
+    )
     env = {"CUDA_VISIBLE_DEVICES": "", "PATH": ""}
-    out = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True, env=env)
+    out = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True, env=env
+    )
     assert_allclose(float(out.stdout), model.predict(X).sum())
     assert len(pickle.dumps(model)) < 20_000 + 4 * sum(8 * c.size for c in model.coefs_)  # no data inside
 

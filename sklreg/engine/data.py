@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 import torch
@@ -114,23 +115,22 @@ def batch_bounds(n: int, batch_size: int) -> list[tuple[int, int]]:
     """
     n_batches = -(-n // batch_size)
     edges = [round(i * n / n_batches) for i in range(n_batches + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
 
 
 def stack(batches: list[Batch], members: Tensor | None) -> Batch:
     """Give every row of the stack the batch of its source.
 
-    ``members`` is ``(K,)``, the source of each row, or ``None`` where there is one source: its batch then gets a leading
-    axis of one, which broadcasts over the rows at no cost.
+    ``members`` is ``(K,)``, the source of each row, or ``None`` where there is one source: its batch then gets a
+    leading axis of one, which broadcasts over the rows at no cost.
     """
     if members is None:
-        X, y, weight = batches[0]
-        return Batch(X[None], y[None], None if weight is None else weight[None])
-    columns = zip(*batches, strict=True)
-    X, y, weight = (None if c[0] is None else torch.stack(c).index_select(0, members) for c in columns)
-    assert X is not None
-    assert y is not None
-    return Batch(X, y, weight)
+        only = batches[0]
+        return Batch(only.X[None], only.y[None], None if only.weight is None else only.weight[None])
+    X = torch.stack([b.X for b in batches]).index_select(0, members)
+    y = torch.stack([b.y for b in batches]).index_select(0, members)
+    weights = [b.weight for b in batches if b.weight is not None]
+    return Batch(X, y, torch.stack(weights).index_select(0, members) if weights else None)
 
 
 def chunks(n: int, size: int) -> Iterator[tuple[int, int]]:

@@ -1,7 +1,7 @@
 """Losses: one value per model, sample and output, shape ``(K, n, C)``; a sample's loss is the sum over its outputs.
 
-``output`` is ``(K, n, C)``; ``target`` is ``(K, n, C)`` or broadcasts to it; ``smoothing`` is ``(K, 1, 1)``, or ``None``
-where no model smooths.
+``output`` is ``(K, n, C)``; ``target`` is ``(K, n, C)`` or broadcasts to it; ``smoothing`` is ``(K, 1, 1)``, or
+``None`` where no model smooths.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ def smooth_labels(target: Tensor, smoothing: Tensor | None, n_classes: int) -> T
     """
     if smoothing is None:
         return target
-    # NOTE: unlike torch's ``label_smoothing=``, which spreads over all classes and so leaves the true one a share of it.
+    # NOTE: unlike torch's ``label_smoothing=``, which spreads over all classes and so leaves the true one a share of
+    # it.
     return target + smoothing * ((1 - target) / (n_classes - 1) - target)
 
 
@@ -54,7 +55,8 @@ class Loss(NamedTuple):
 # Each loss goes with the output function for which its gradient is prediction minus target.
 LOSSES = {
     "cross_entropy": Loss(
-        cross_entropy, lambda output, target, smoothing: output.softmax(-1) - smooth_labels(target, smoothing, output.shape[-1])
+        cross_entropy,
+        lambda output, target, smoothing: output.softmax(-1) - smooth_labels(target, smoothing, output.shape[-1]),
     ),
     "binary_cross_entropy": Loss(
         binary_cross_entropy, lambda output, target, smoothing: output.sigmoid() - smooth_labels(target, smoothing, 2)

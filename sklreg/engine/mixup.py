@@ -56,8 +56,8 @@ class Mixup:
 def mix(batch: Batch, partners: Tensor, share: Tensor) -> Batch:
     """Move every sample by ``share`` of the way to its partner; where a row's share is 0 nothing changes, to the bit.
 
-    ``batch`` is ``(K or 1, n, ...)``, ``partners`` ``(K or 1, n)``, ``share`` ``(K,)``.  The loss of a mixed sample is that
-    of its two parts, so a part of greater sample weight has the greater say in target and weight.
+    ``batch`` is ``(K or 1, n, ...)``, ``partners`` ``(K or 1, n)``, ``share`` ``(K,)``.  The loss of a mixed sample is
+    that of its two parts, so a part of greater sample weight has the greater say in target and weight.
     """
     share = share[:, None]  # (K, 1)
     weight = None

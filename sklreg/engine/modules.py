@@ -1,17 +1,18 @@
 """Networks: ``K`` of one architecture as views of one flat state, and a single one as a plain torch module.
 
-Shapes are written ``(K, n, d)``: model, sample, feature.  A model is a row of the state ``(K, S)``: its weight matrices,
-then its biases and normalization parameters, then the running statistics of batch normalization.  Whatever concerns all
-of a model's numbers (an optimizer's pass, a copy of the best epoch, a model that leaves) is one operation on the state.
+Shapes are written ``(K, n, d)``: model, sample, feature.  A model is a row of the state ``(K, S)``: its weight
+matrices, then its biases and normalization parameters, then the running statistics of batch normalization.  Whatever
+concerns all of a model's numbers (an optimizer's pass, a copy of the best epoch, a model that leaves) is one operation
+on the state.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple, Protocol
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -56,7 +57,7 @@ class Layout:
         self.spans: dict[str, Span] = {}
         self._end = 0
         units = [n_features, *hidden_layer_sizes, n_outputs]
-        for i, (n_in, n_out) in enumerate(zip(units[:-1], units[1:], strict=True)):
+        for i, (n_in, n_out) in enumerate(pairwise(units)):
             self._add(f"weight{i}", n_in, n_out)
         self.n_weights = self._end
         for i, n_out in enumerate(units[1:]):
@@ -88,7 +89,8 @@ class Layout:
     def view(self, state: Tensor, name: str) -> Tensor:
         """Return one tensor of all models, ``(K, *shape)``, sharing memory with the state."""
         start, stop, shape = self.spans[name]
-        return state[:, start:stop].unflatten(1, shape)
+        tensor: Tensor = state[:, start:stop].unflatten(1, shape)
+        return tensor
 
     def parameter_names(self) -> list[str]:
         """Return the names of what is trained."""
@@ -99,7 +101,8 @@ def initial_row(layout: Layout, activation: str, initial_output: Tensor, streams
     """Draw the state of one new model, ``(1, S)``.
 
     Hidden layers are drawn uniform, as He et al. (2015) or Glorot and Bengio (2010) scale them for the activation.  The
-    output layer starts at zero and its bias at ``initial_output``: an untrained model predicts what is known without inputs.
+    output layer starts at zero and its bias at ``initial_output``: an untrained model predicts what is known without
+    inputs.
     """
     state = torch.zeros(1, layout.n_state, dtype=initial_output.dtype)
     for i in range(layout.n_layers - 1):
@@ -119,8 +122,8 @@ def initial_row(layout: Layout, activation: str, initial_output: Tensor, streams
 class DropoutNoise(NamedTuple):
     """The 16-bit noise of dropout for every source of draws, and each row's rate.
 
-    A number is dropped where its noise, shared by all rows of a source, falls below the row's own rate: of two rows, the
-    one that drops more drops all that the other does.
+    A number is dropped where its noise, shared by all rows of a source, falls below the row's own rate: of two rows,
+    the one that drops more drops all that the other does.
     """
 
     streams: list[Streams]
@@ -172,14 +175,17 @@ class Linear:
 
     def __init__(self, layout: Layout, i: int, state: Tensor, gradient: Tensor) -> None:
         self.weight, self.bias = layout.view(state, f"weight{i}"), layout.view(state, f"bias{i}")
-        self.weight_gradient, self.bias_gradient = layout.view(gradient, f"weight{i}"), layout.view(gradient, f"bias{i}")
+        self.weight_gradient, self.bias_gradient = (
+            layout.view(gradient, f"weight{i}"),
+            layout.view(gradient, f"bias{i}"),
+        )
         self.is_first = i == 0
 
     def forward(self, x: Tensor, mode: TrainingMode | None) -> Tensor:
         self.x = x
         if self.weight.shape[2] == 1:
-            # Twice the one column: for a single column and a single model the library below would take another path, with
-            # another rounding, than for several models.
+            # Twice the one column: for a single column and a single model the library below would take another path,
+            # with another rounding, than for several models.
             n_models, d_in, _ = self.weight.shape
             return torch.baddbmm(self.bias.expand(-1, -1, 2), x, self.weight.expand(n_models, d_in, 2))[..., :1]
         return torch.baddbmm(self.bias, x, self.weight)  # (K, n, d_out)
@@ -236,7 +242,10 @@ class BatchNorm:
 
     def __init__(self, layout: Layout, i: int, state: Tensor, gradient: Tensor) -> None:
         self.scale, self.shift = layout.view(state, f"norm_scale{i}"), layout.view(state, f"norm_shift{i}")
-        self.running_mean, self.running_var = layout.view(state, f"running_mean{i}"), layout.view(state, f"running_var{i}")
+        self.running_mean, self.running_var = (
+            layout.view(state, f"running_mean{i}"),
+            layout.view(state, f"running_var{i}"),
+        )
         self.scale_gradient = layout.view(gradient, f"norm_scale{i}")
         self.shift_gradient = layout.view(gradient, f"norm_shift{i}")
 
@@ -245,8 +254,8 @@ class BatchNorm:
             mean, var = self.running_mean, self.running_var
         else:
             mean, var, self.share = batch_statistics(x, mode.weight)
-            # A plain average over the first batches, until the usual share of a new one is reached: after a short training
-            # nothing is left of the arbitrary values that the averages start from.
+            # A plain average over the first batches, until the usual share of a new one is reached: after a short
+            # training nothing is left of the arbitrary values that the averages start from.
             new_share = max(_BATCH_NORM_MOMENTUM, 1 / (mode.n_steps + 1))
             self.running_mean.lerp_(mean, new_share)
             self.running_var.lerp_(var, new_share)
@@ -280,7 +289,14 @@ class LayerNorm:
         torch.sum(gradient * self.normalized, 1, keepdim=True, out=self.scale_gradient)
         torch.sum(gradient, 1, keepdim=True, out=self.shift_gradient)
         by_input: Tensor = _aten.native_layer_norm_backward(
-            gradient * self.scale, self.x, self.x.shape[-1:], self.mean, self.inverse_std, None, None, [True, False, False]
+            gradient * self.scale,
+            self.x,
+            self.x.shape[-1:],
+            self.mean,
+            self.inverse_std,
+            None,
+            None,
+            [True, False, False],
         )[0]
         return by_input
 
@@ -327,7 +343,9 @@ class Network:
 
     def backward(self, gradient: Tensor) -> None:
         """Fill in the gradient of the parameters, from that of the outputs of the last forward pass."""
-        for layer in reversed(self.layers):  # the dropout of the inputs has no parameters, and nobody asks what is behind it
+        for layer in reversed(
+            self.layers
+        ):  # the dropout of the inputs has no parameters, and nobody asks what is behind it
             gradient = layer.backward(gradient)
 
 
@@ -359,7 +377,8 @@ def plain_module(
 
 
 def _plain_linear(weight: Tensor, bias: Tensor) -> nn.Linear:
-    linear = nn.utils.skip_init(nn.Linear, *weight.shape, dtype=weight.dtype)  # draws nothing from torch's generator
+    # Without torch's own initialization, which would draw from its global generator.
+    linear: nn.Linear = nn.utils.skip_init(nn.Linear, *weight.shape, dtype=weight.dtype)
     with torch.no_grad():
         linear.weight.copy_(weight.T)
         linear.bias.copy_(bias)
@@ -390,7 +409,7 @@ def row_of_module(layout: Layout, module: nn.Sequential, units: OutputUnits) -> 
     norms = [m for m in module if isinstance(m, (nn.BatchNorm1d, nn.LayerNorm))]
     with torch.no_grad():
         for i, linear in enumerate(linears):
-            weight, bias = linear.weight.T, linear.bias
+            weight, bias = linear.weight.detach().T, linear.bias.detach()
             if i == len(linears) - 1:
                 weight, bias = weight / units.scale, (bias - units.offset) / units.scale
             layout.view(state, f"weight{i}").copy_(weight)

@@ -88,10 +88,10 @@ class Adam(Optimizer):
     n_moments = 2
     beta1, beta2, epsilon = 0.9, 0.999, 1e-8
     # Where a gradient has been zero so far (a unit that no sample of the first batches has switched on), the metric is
-    # zero and the threshold without bound: one step would delete weights for want of data.  The bound is the most that a
-    # step of Adam itself can be.  It changes no fixed point: a weight that is not zero rests where its mean gradient is
-    # l1, so that sqrt(v) >= l1 and the threshold is one learning rate at most; a weight at zero with a gradient below l1
-    # stays there, because its step is no longer than the bound.
+    # zero and the threshold without bound: one step would delete weights for want of data.  The bound is the most that
+    # a step of Adam itself can be.  It changes no fixed point: a weight that is not zero rests where its mean gradient
+    # is l1, so that sqrt(v) >= l1 and the threshold is one learning rate at most; a weight at zero with a gradient
+    # below l1 stays there, because its step is no longer than the bound.
     longest_threshold = (1 - beta1) / math.sqrt(1 - beta2)
 
     def _move(self, grad: Tensor, learning_rate: Tensor) -> Tensor:

@@ -39,8 +39,8 @@ class ElasticNet(NamedTuple):
         r"""Return :math:`\arg\min_u \tfrac{1}{2} (u - w)^2 + s\, \ell_1 |u|` for each entry.
 
         The proximal operator of the L1 term.  ``step_size`` :math:`s` may differ between entries: an optimizer that
-        scales its steps by a metric of its own passes the steps that it took, and a fixed point of step and prox is then
-        a stationary point of the objective.
+        scales its steps by a metric of its own passes the steps that it took, and a fixed point of step and prox is
+        then a stationary point of the objective.
         """
         return soft_threshold(w, step_size * self.l1)
 
@@ -48,8 +48,8 @@ class ElasticNet(NamedTuple):
 def project_max_norm(weight: Tensor, max_norm: Tensor) -> Tensor:
     r"""Return the nearest weights whose columns have an Euclidean norm of at most ``max_norm``.
 
-    ``weight`` is ``(K, n_in, n_out)``: a column holds the weights that come into one unit.  ``max_norm`` is ``(K, 1, 1)``
-    and may be ``inf``.
+    ``weight`` is ``(K, n_in, n_out)``: a column holds the weights that come into one unit.  ``max_norm`` is ``(K, 1,
+    1)`` and may be ``inf``.
     """
     norm = torch.linalg.vector_norm(weight, dim=1, keepdim=True)
     return torch.where(norm > max_norm, weight * (max_norm / norm), weight)

@@ -1,7 +1,7 @@
 """Random draws.  They belong to seeds, not to rows: rows with the same seed share every draw.
 
-Each purpose has a generator of its own, so that switching one regularizer on never shifts the draws of another, and a row
-draws the same numbers in whatever company it trains.  No global generator is read or written.
+Each purpose has a generator of its own, so that switching one regularizer on never shifts the draws of another, and a
+row draws the same numbers in whatever company it trains.  No global generator is read or written.
 """
 
 from __future__ import annotations

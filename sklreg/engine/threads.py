@@ -1,7 +1,8 @@
 """The number of threads that torch uses inside one operation, while training.
 
-Small products gain nothing from a second thread and lose a lot where another process wants the core: the threads wait for
-one another, spinning.  So small work is done by one thread, and the caller's number is back when the last training ends.
+Small products gain nothing from a second thread and lose a lot where another process wants the core: the threads wait
+for one another, spinning.  So small work is done by one thread, and the caller's number is back when the last training
+ends.
 """
 
 from __future__ import annotations

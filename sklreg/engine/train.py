@@ -1,7 +1,7 @@
 """The training loop: the only one in the package.
 
-``train`` stacks the jobs that share their static choices.  Row ``k`` of a stack is one model with hyperparameters, data and
-random stream of its own; rows meet in batched products and nowhere else.  A row that is done leaves the stack.
+``train`` stacks the jobs that share their static choices.  Row ``k`` of a stack is one model with hyperparameters, data
+and random stream of its own; rows meet in batched products and nowhere else.  A row that is done leaves the stack.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class _Stack:
                 self._end_epoch(n_iter, train_loss, validation_loss, score)
         return [result for result in self.results if result is not None]
 
-    # One epoch ------------------------------------------------------------------------------------------------------
+    # One epoch ------------------------------------------------------------------------------------------------
 
     def _epoch(self, n_done: int) -> Tensor:
         """Take one pass over the samples; return each row's mean loss, ``(K,)``."""
@@ -169,7 +169,7 @@ class _Stack:
         ]
         return stack(batches, self.source_members)
 
-    # Its end --------------------------------------------------------------------------------------------------------
+    # Its end --------------------------------------------------------------------------------------------------
 
     def _validate(self) -> tuple[Tensor | None, Tensor | None]:
         """Return each row's mean validation loss and score, both ``(K,)``, greater scores being better."""
@@ -251,7 +251,7 @@ class _Stack:
         self.stopping.select(index)
         self.mixup.select(rows)
 
-    # Rows -----------------------------------------------------------------------------------------------------------
+    # Rows -----------------------------------------------------------------------------------------------------
 
     def _first_row(self, job: Job) -> Tensor:
         if job.start is not None:
