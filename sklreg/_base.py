@@ -36,6 +36,7 @@ from sklreg.engine import (
     Rows,
     Samples,
     Static,
+    threads_for,
     train,
 )
 
@@ -583,9 +584,11 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         module = self.module_ if device.type == "cpu" else deepcopy(self.module_).to(device)
         weight = next(module.parameters())
         outputs = []
-        with torch.inference_mode():
-            for start in range(0, X.shape[0], _BLOCK * _BLOCK):
-                part = X[start : start + _BLOCK * _BLOCK]
+        size = _BLOCK * _BLOCK
+        flops = 2 * min(X.shape[0], size) * sum(linear.weight.numel() for linear in self._linears)
+        with torch.inference_mode(), threads_for(flops):
+            for start in range(0, X.shape[0], size):
+                part = X[start : start + size]
                 part = torch.from_numpy(np.ascontiguousarray(part.toarray() if sparse.issparse(part) else part))
                 part = part.to(device, weight.dtype)
                 # Whole blocks, so that a product never takes another path for few samples: a sample's prediction is the

@@ -8,6 +8,7 @@ Not a public interface: names here may change without notice.
 from sklreg.engine.data import CSRRows, DenseRows, Rows, Samples
 from sklreg.engine.job import Hyperparameters, Job, OptimizerState, Result, Static
 from sklreg.engine.modules import ACTIVATIONS, OutputUnits
+from sklreg.engine.threads import threads_for
 from sklreg.engine.train import train
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "Rows",
     "Samples",
     "Static",
+    "threads_for",
     "train",
 ]

@@ -1,0 +1,101 @@
+"""The backward pass by hand against autograd on torch's own layers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from sklreg.engine.losses import LOSSES
+from sklreg.engine.modules import ACTIVATIONS, DropoutNoise, Layout, Network, TrainingMode, initial_row
+from sklreg.engine.streams import Streams
+
+CPU = torch.device("cpu")
+
+
+def network(n_models, normalization, activation):
+    layout = Layout(5, (7, 4), 3, normalization)
+    rows = [
+        initial_row(layout, activation, torch.zeros(3, dtype=torch.float64), Streams(k, CPU)) for k in range(n_models)
+    ]
+    state = torch.cat(rows)
+    torch.manual_seed(0)
+    for name in layout.parameter_names():
+        view = layout.view(state, name)
+        view += 0.3 * torch.randn_like(view)
+    return layout, state, Network(layout, activation, state)
+
+
+def by_autograd(layout, state, activation, X, weight, masks, downstream):
+    """Return the gradient of every parameter of every model, from torch's own operations."""
+    gradients = []
+    for k in range(len(state)):
+        t = {name: layout.view(state, name)[k].clone().requires_grad_() for name in layout.parameter_names()}
+        x = X[k]
+        for i in range(layout.n_layers):
+            x = x @ t[f"weight{i}"] + t[f"bias{i}"]
+            if i == layout.n_layers - 1:
+                break
+            if layout.normalization == "batch":
+                share = (
+                    torch.full((len(x), 1), 1 / len(x)).to(x)
+                    if weight is None
+                    else (weight[k] / weight[k].sum())[:, None]
+                )
+                mean = (share * x).sum(0)
+                var = (share * (x - mean) ** 2).sum(0)
+                x = (x - mean) / (var + 1e-5).sqrt() * t[f"norm_scale{i}"] + t[f"norm_shift{i}"]
+            elif layout.normalization == "layer":
+                x = torch.nn.functional.layer_norm(x, x.shape[-1:]) * t[f"norm_scale{i}"] + t[f"norm_shift{i}"]
+            x = ACTIVATIONS[activation]()(x)
+            if masks is not None:
+                x = x * masks[i][k]
+        gradients.append(dict(zip(t, torch.autograd.grad((x * downstream[k]).sum(), list(t.values())), strict=True)))
+    return gradients
+
+
+@pytest.mark.parametrize("activation", list(ACTIVATIONS))
+@pytest.mark.parametrize("normalization", [None, "batch", "layer"])
+@pytest.mark.parametrize("n_models", [1, 3])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_gradient_is_autograds(activation, normalization, n_models, weighted):
+    layout, state, net = network(n_models, normalization, activation)
+    X = torch.randn(n_models, 11, 5, dtype=torch.float64)
+    downstream = torch.randn(n_models, 11, 3, dtype=torch.float64)
+    weight = torch.rand(n_models, 11, dtype=torch.float64) + 0.1 if weighted else None
+    before = state[:, : layout.n_params].clone()
+    net.forward(X, TrainingMode(None, None, weight, 0))
+    net.backward(downstream)
+    expected = by_autograd(layout, state, activation, X, weight, None, downstream)
+    for name in layout.parameter_names():
+        assert_close(layout.view(net.gradient, name), torch.stack([e[name] for e in expected]))
+    assert torch.equal(before, state[:, : layout.n_params])
+
+
+@pytest.mark.parametrize("normalization", [None, "batch"])
+def test_gradient_passes_only_what_dropout_let_through(normalization):
+    layout, state, net = network(2, normalization, "tanh")
+    rate = torch.tensor([0.2, 0.6], dtype=torch.float64)
+    X = torch.randn(2, 9, 5, dtype=torch.float64)
+    downstream = torch.randn(2, 9, 3, dtype=torch.float64)
+    net.forward(X, TrainingMode(None, DropoutNoise.of_rates(rate, [Streams(0, CPU)], None), None, 0))
+    net.backward(downstream)
+    noise = DropoutNoise.of_rates(rate, [Streams(0, CPU)], None)
+    masks = [noise.mask(torch.empty(2, 9, h, dtype=torch.float64), "dropout") for h in (7, 4)]
+    expected = by_autograd(layout, state, "tanh", X, None, masks, downstream)
+    for name in layout.parameter_names():
+        assert_close(layout.view(net.gradient, name), torch.stack([e[name] for e in expected]))
+
+
+@pytest.mark.parametrize("name", list(LOSSES))
+@pytest.mark.parametrize("smoothing", [None, 0.2])
+def test_gradient_of_each_loss_is_autograds(name, smoothing):
+    torch.manual_seed(0)
+    output = torch.randn(2, 6, 4, dtype=torch.float64, requires_grad=True)
+    target = torch.rand(2, 6, 4, dtype=torch.float64)
+    target = target / target.sum(-1, keepdim=True)
+    if smoothing is not None:
+        smoothing = torch.tensor([smoothing, 0.0], dtype=torch.float64)[:, None, None]
+    loss = LOSSES[name]
+    expected = torch.autograd.grad(loss.value(output, target, smoothing).sum(), output)[0]
+    assert_close(loss.gradient(output, target, smoothing), expected)
