@@ -37,11 +37,8 @@ def by_autograd(layout, state, activation, X, weight, masks, downstream):
             if i == layout.n_layers - 1:
                 break
             if layout.normalization == "batch":
-                share = (
-                    torch.full((len(x), 1), 1 / len(x)).to(x)
-                    if weight is None
-                    else (weight[k] / weight[k].sum())[:, None]
-                )
+                w = torch.ones(len(x), dtype=x.dtype) if weight is None else weight[k]
+                share = (w / w.sum())[:, None]
                 mean = (share * x).sum(0)
                 var = (share * (x - mean) ** 2).sum(0)
                 x = (x - mean) / (var + 1e-5).sqrt() * t[f"norm_scale{i}"] + t[f"norm_shift{i}"]
