@@ -179,7 +179,7 @@ DESCRIPTIONS: dict[str, str] = {
 FIT_ATTRIBUTES = """
 n_features_in_ : int
     Number of features.
-feature_names_in_ : ndarray of shape (n_features_in_,)
+feature_names_in_ : ndarray of shape (`n_features_in_`,)
     Names of the features, where ``X`` had any.
 module_ : torch.nn.Sequential
     The trained network as a plain torch module on the CPU, in evaluation mode: linear outputs before softmax or
@@ -211,7 +211,7 @@ classes_ : ndarray of shape (n_classes,)
     Class labels."""
 
 IMPORTANCE_ATTRIBUTE = """
-feature_importances_ : ndarray of shape (n_features_in_,)
+feature_importances_ : ndarray of shape (`n_features_in_`,)
     Euclidean norm of each feature's weights into the first layer; exactly 0 for a dropped feature."""
 
 
