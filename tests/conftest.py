@@ -1,0 +1,55 @@
+"""Jobs for the engine."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sklreg.engine import DenseRows, Hyperparameters, Job, OutputUnits, Samples, Static
+
+
+def make_samples(n, d, dtype=torch.float64, seed=0, weighted=False):
+    """Draw samples of a noisy threshold on two features."""
+    generator = torch.Generator().manual_seed(seed)
+    X = torch.randn(n, d, generator=generator, dtype=torch.float64)
+    noise = torch.randn(n, generator=generator, dtype=torch.float64)
+    y = (X[:, 0] + X[:, 1] ** 2 + 0.3 * noise > 0.5)[:, None]
+    weight = None
+    if weighted:
+        weight = torch.rand(n, generator=generator, dtype=torch.float64) + 0.5
+        weight = (weight / weight.mean()).to(dtype)
+    return Samples(DenseRows(X.to(dtype)), y.to(dtype), weight)
+
+
+@pytest.fixture
+def make_job():
+    """Return a maker of jobs; what is not given is the same for all of them."""
+    shared = {}
+
+    def make(
+        *, dtype=torch.float64, n=203, d=10, hidden=(16, 8), normalization=None, solver="adam", schedule="constant",
+        batch_size=50, data_seed=0, n_validation=64, weighted=False, seed=0, score=None, **hyperparameters,
+    ):  # fmt: skip
+        def samples(size, offset):
+            key = (size, d, dtype, data_seed, offset, weighted)
+            if key not in shared:
+                shared[key] = make_samples(size, d, dtype, 2 * data_seed + offset, weighted)
+            return shared[key]
+
+        static = Static(
+            n_features=d, hidden_layer_sizes=hidden, n_outputs=1, activation="relu", normalization=normalization,
+            loss="binary_cross_entropy", solver=solver, schedule=schedule, batch_size=min(batch_size, n), n_samples=n,
+            n_validation=n_validation, weighted=weighted, is_sparse=False, dtype=dtype, device=torch.device("cpu"),
+        )  # fmt: skip
+        return Job(
+            static=static,
+            hyperparameters=Hyperparameters(**{"learning_rate_init": 0.01, "max_iter": 6, **hyperparameters}),
+            train_set=samples(n, 0),
+            validation_set=samples(n_validation, 1) if n_validation else None,
+            seed=seed,
+            units=OutputUnits(torch.ones(1, dtype=dtype), torch.zeros(1, dtype=dtype)),
+            initial_output=torch.zeros(1, dtype=dtype),
+            score=score,
+        )
+
+    return make
