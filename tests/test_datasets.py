@@ -51,9 +51,9 @@ def test_other_seeds_and_none_give_other_data():
 
 @pytest.mark.parametrize("seed", [0, None])
 def test_numpys_global_generator_is_not_changed(seed):
-    before = np.random.get_state()  # noqa: NPY002
+    before = np.random.get_state()
     make_transactions(200, random_state=seed)
-    after = np.random.get_state()  # noqa: NPY002
+    after = np.random.get_state()
     np.testing.assert_array_equal(before[1], after[1])
     assert before[2:] == after[2:]
 
