@@ -337,6 +337,11 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             train_index, validation_index = hold_out(
                 table.X, self._strata(table.targets), table.weight, self.validation_fraction, seed
             )
+            if len(validation_index) == 0:
+                raise ValueError(
+                    f"{name} holds out a validation set and keeps a sample of every class for training; got n_samples = "
+                    f"{n} with one sample of each class. Set early_stopping=False, pass X_val and y_val, or pass more data."
+                )
             return table.select(train_index), table.select(validation_index)
         if y_val is None:
             raise ValueError(f"{name}.fit got X_val without y_val. Pass both.")

@@ -63,7 +63,8 @@ def _smallest_part(strata_of_groups: list[list[IntArray]], weight: NDArray[np.fl
     if divisible:
         heaviest = max(divisible, key=lambda groups: sum(weight[group].sum() for group in groups))
         return list(heaviest[0])
-    # Every stratum is a few copies of one sample: nothing can keep copies together but an empty side.
+    # Every stratum is a few copies of one sample: nothing can keep copies together but an empty side.  (Where it is one
+    # sample alone, nothing can be held out at all.)
     largest = max((groups[0] for groups in strata_of_groups), key=len)
     return list(largest[: len(largest) // 2])
 

@@ -143,6 +143,10 @@ class TestLabels:
         with pytest.raises(ValueError, match="1 class"):
             estimator().fit(X, y, sample_weight=(y == 0).astype(float))
 
+    def test_one_sample_of_each_class(self, estimator):
+        with pytest.raises(ValueError, match="n_samples = 2 with one sample of each class. Set early_stopping=False"):
+            estimator().fit(X[:2], [0, 1])
+
     def test_continuous_and_several_multiclass_targets(self, estimator):
         with pytest.raises(ValueError, match="Unknown label type: continuous"):
             estimator().fit(X, X[:, 0])

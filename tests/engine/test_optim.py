@@ -1,0 +1,122 @@
+"""Optimizers against torch's own, and their fixed points against the objective."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from torch.testing import assert_close
+
+from sklreg.engine.optim import SGD, Adam, schedule_factor
+from sklreg.engine.penalties import ElasticNet
+
+RATES = [1e-2, 3e-2, 1e-3]
+STRENGTHS = [0.1, 0.0, 1.0]
+
+
+def column(values, dtype=torch.float64):
+    return torch.tensor(values, dtype=dtype)[:, None]
+
+
+def ours(kind, w, *, l1=None, l2=None, weight_decay=None, momentum=None, max_grad_norm=None, n_weights=None):
+    n_models = len(w)
+    zero = [0.0] * n_models
+    return kind(
+        w,
+        w.shape[1] if n_weights is None else n_weights,
+        ElasticNet(column(l1 or zero, w.dtype), column(l2 or zero, w.dtype)),
+        column(weight_decay or zero, w.dtype),
+        column(momentum or zero, w.dtype),
+        column(max_grad_norm or [math.inf] * n_models, w.dtype),
+    )
+
+
+CASES = {
+    "adam": (Adam, {}, lambda w, k: torch.optim.Adam([w], lr=RATES[k])),
+    "adam with l2": (
+        Adam, {"l2": STRENGTHS}, lambda w, k: torch.optim.Adam([w], lr=RATES[k], weight_decay=STRENGTHS[k])
+    ),
+    "adamw": (
+        Adam, {"weight_decay": STRENGTHS}, lambda w, k: torch.optim.AdamW([w], lr=RATES[k], weight_decay=STRENGTHS[k])
+    ),
+    "sgd": (SGD, {}, lambda w, k: torch.optim.SGD([w], lr=RATES[k])),
+    "sgd with momentum and l2": (
+        SGD,
+        {"momentum": [0.9, 0.5, 0.0], "l2": STRENGTHS},
+        lambda w, k: torch.optim.SGD([w], lr=RATES[k], momentum=[0.9, 0.5, 0.0][k], weight_decay=STRENGTHS[k]),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("n_models", [1, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_steps_are_torchs_with_rates_and_strengths_of_each_models_own(case, n_models, dtype):
+    kind, strengths, reference = CASES[case]
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(n_models, 7, generator=generator, dtype=dtype)
+    target = torch.randn(n_models, 7, generator=generator, dtype=dtype)
+    w = start.clone()
+    optimizer = ours(kind, w, **{name: values[:n_models] for name, values in strengths.items()})
+    theirs = [start[k].clone().requires_grad_() for k in range(n_models)]
+    references = [reference(w_k, k) for k, w_k in enumerate(theirs)]
+    for _ in range(20):
+        optimizer.step((w - target) ** 3, column(RATES[:n_models], dtype))
+        for k in range(n_models):
+            theirs[k].grad = (theirs[k].detach() - target[k]) ** 3
+            references[k].step()
+    for k in range(n_models):
+        assert_close(w[k], theirs[k].detach(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "momentum"), [(Adam, 0.0), (SGD, 0.0), (SGD, 0.9)])
+def test_where_training_rests_the_objective_is_stationary(kind, momentum):
+    """Least squares with an elastic net: the conditions of optimality hold, for every model its own."""
+    generator = torch.Generator().manual_seed(0)
+    A = torch.randn(50, 12, generator=generator, dtype=torch.float64)
+    b = A[:, :4].sum(1) + 0.5 * torch.randn(50, generator=generator, dtype=torch.float64)
+    l1, l2 = [0.05, 0.3, 1.5], [0.0, 0.2, 0.0]
+    w = torch.zeros(3, 12, dtype=torch.float64)
+    optimizer = ours(kind, w, l1=l1, l2=l2, momentum=[momentum] * 3)
+    for step in range(3000):
+        rate = 0.05 * schedule_factor("cosine", torch.full((3, 1), step / 3000, dtype=torch.float64))
+        optimizer.step((w @ A.T - b) @ A / 50, rate)
+    gradient = (w @ A.T - b) @ A / 50 + column(l2) * w
+    zero = w == 0
+    assert zero.any()
+    assert (~zero).any()
+    assert (gradient.abs() <= column(l1) + 1e-9)[zero].all()
+    assert_allclose((gradient + column(l1) * w.sign())[~zero], 0, atol=1e-5)
+
+
+def test_no_gradient_so_far_does_not_let_the_prox_delete_a_weight():
+    """Adam's metric is zero there: an unbounded threshold would take the whole weight in one step."""
+    w = torch.tensor([[0.5]], dtype=torch.float64)
+    ours(Adam, w, l1=[1e-3]).step(torch.zeros(1, 1, dtype=torch.float64), column([1e-3]))
+    assert 0.49 < w.item() < 0.5
+
+
+@pytest.mark.parametrize("kind", [Adam, SGD])
+def test_only_weights_are_penalised_and_decay(kind):
+    w = torch.full((1, 6), 0.5, dtype=torch.float64)
+    optimizer = ours(kind, w, l1=[0.1], l2=[0.1], weight_decay=[0.1], n_weights=4)
+    optimizer.step(torch.zeros(1, 6, dtype=torch.float64), column([0.01]))
+    assert (w[:, :4] < 0.5).all()
+    assert (w[:, 4:] == 0.5).all()
+
+
+def test_a_gradient_longer_than_the_bound_is_scaled_back_to_it_and_a_shorter_one_left():
+    w = torch.zeros(2, 2, dtype=torch.float64)
+    gradient = torch.tensor([[3.0, 4.0], [0.3, 0.4]], dtype=torch.float64)
+    ours(SGD, w, max_grad_norm=[1.0, 1.0]).step(gradient, column([1.0, 1.0]))
+    assert_allclose(w, [[-0.6, -0.8], [-0.3, -0.4]])
+
+
+def test_cosine_falls_from_one_to_zero_and_constant_stays():
+    progress = torch.tensor([0.0, 0.5, 1.0, 1.5], dtype=torch.float64)
+    assert_allclose(schedule_factor("cosine", progress), [1, 0.5, 0, 0], atol=1e-15)
+    assert_allclose(schedule_factor("constant", progress), 1)
+    with pytest.raises(ValueError, match="'constant' or 'cosine'; got 'step'"):
+        schedule_factor("step", progress)
