@@ -22,14 +22,14 @@ templates_path = ["_templates"]
 exclude_patterns = ["_build", "**/GALLERY_HEADER.rst"]
 default_role = "literal"
 
-# The reference ---------------------------------------------------------------------------------------------------------
+# The reference ------------------------------------------------------------------------------------------------------
 
 autosummary_generate = True
 autodoc_typehints = "none"  # the docstrings have the types
 numpydoc_show_class_members = False  # the template lists them
 numpydoc_class_members_toctree = False
 
-# The gallery -----------------------------------------------------------------------------------------------------------
+# The gallery --------------------------------------------------------------------------------------------------------
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
@@ -46,7 +46,7 @@ sphinx_gallery_conf = {
     "min_reported_time": 1e6,
 }
 
-# The pages -------------------------------------------------------------------------------------------------------------
+# The pages ----------------------------------------------------------------------------------------------------------
 
 html_theme = "pydata_sphinx_theme"
 html_title = "sklreg"

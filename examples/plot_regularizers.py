@@ -2,7 +2,7 @@
 What dropout, L2 and early stopping do to the curves
 ====================================================
 
-A network of 5,000 weights and more learns 200 noisy samples by heart: its training loss goes to zero while its
+A network of almost 5,000 weights learns 200 noisy samples by heart: its training loss goes to zero while its
 validation loss climbs.  The four panels show the same network, the same data and the same seed with no regularizer,
 with dropout, with an L2 penalty, and with early stopping.
 """
@@ -31,7 +31,7 @@ X_val, y_val = noisy_moons(2_000, random_state=1)
 # %%
 # To see the whole validation curve, the first three models get a ``patience`` as long as the training: they are
 # watched and never stopped.  ``weight_decay`` is the regularizer that is on by default, so it is switched off.
-# The training loss of dropout is that of the thinned network, as in every library.
+# The training loss of dropout is that of the thinned network.
 
 MAX_ITER = 150
 common = {

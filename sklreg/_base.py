@@ -339,8 +339,9 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             )
             if len(validation_index) == 0:
                 raise ValueError(
-                    f"{name} holds out a validation set and keeps a sample of every class for training; got n_samples = "
-                    f"{n} with one sample of each class. Set early_stopping=False, pass X_val and y_val, or pass more data."
+                    f"{name} holds out a validation set and keeps a sample of every class for training; got "
+                    f"n_samples = {n} with one sample of each class. Set early_stopping=False, pass X_val and y_val, "
+                    "or pass more data."
                 )
             return table.select(train_index), table.select(validation_index)
         if y_val is None:

@@ -24,8 +24,8 @@ _callers_number = 0
 def threads_for(flops: float) -> Iterator[None]:
     """Use as many threads as ``flops`` floating-point operations in one step are worth, never more than the caller has.
 
-    The number belongs to the whole process.  What runs at the same time in other Python threads shares what the first of
-    it set, and the last one puts the caller's number back.
+    The number belongs to the whole process.  What runs at the same time in other Python threads shares what the first
+    has set, and the last one puts the caller's number back.
     """
     global _trainings, _callers_number
     with _lock:
