@@ -37,8 +37,7 @@ class RegularizedMLPClassifier(BaseMLPClassifier):
     ElasticNetMLPClassifier : The same with ``alpha`` and ``l1_ratio``, and the importance of each feature.
     RegularizedMLPRegressor : The same for regression.
     sklearn.neural_network.MLPClassifier : Its ``alpha`` is divided by the size of the batch; ``alpha=a`` with batches
-    of
-        ``b`` is ``l2=a / b`` here.
+        of ``b`` is ``l2=a / b`` here.
 
     Notes
     -----
