@@ -1,5 +1,6 @@
 """Regularized multilayer perceptrons for tabular data, as scikit-learn estimators."""
 
+from sklreg import datasets
 from sklreg.elastic_net import ElasticNetMLP, ElasticNetMLPClassifier
 from sklreg.regularized import RegularizedMLPClassifier, RegularizedMLPRegressor
 
@@ -11,4 +12,5 @@ __all__ = [
     "RegularizedMLPClassifier",
     "RegularizedMLPRegressor",
     "__version__",
+    "datasets",
 ]

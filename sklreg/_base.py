@@ -7,6 +7,7 @@ import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from inspect import signature
 from itertools import pairwise
 from numbers import Integral
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
@@ -26,6 +27,7 @@ from sklreg._callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
 from sklreg._holdout import hold_out
 from sklreg._parameters import CONSTRAINTS
 from sklreg.engine import (
+    ACTIVATIONS,
     CSRRows,
     DenseRows,
     Hyperparameters,
@@ -36,12 +38,14 @@ from sklreg.engine import (
     Rows,
     Samples,
     Static,
+    batch_bounds,
     threads_for,
     train,
 )
 
 Array = NDArray[Any]
 F = TypeVar("F", bound=Callable[..., Any])
+_LEAST_WEIGHT = 1e-30  # of the greatest; less than this is lost in single precision, and counts as none
 _BLOCK = 64  # samples are predicted in multiples of this
 
 
@@ -93,6 +97,7 @@ class Passes(NamedTuple):
 
     seed: int
     n_passes: int
+    solver: str
     optimizer_state: OptimizerState | None
 
 
@@ -144,6 +149,8 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     # What classifiers and regressors answer differently -------------------------------------------------------
 
     _y_numeric: ClassVar[bool]
+    _least_strata: ClassVar[int]
+    """How many strata a validation set must have for a score to mean anything."""
     _n_outputs: int
 
     @abstractmethod
@@ -154,12 +161,21 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     def _encode(self, y: Array) -> Array:
         """Return targets ``(n, C)`` for the engine, of labels or values that must fit what was learnt."""
 
+    @property
+    @abstractmethod
+    def _keep_strata(self) -> bool:
+        """Whether every stratum must stay in training."""
+
     @abstractmethod
     def _strata(self, targets: Array) -> NDArray[np.int64]:
         """Return for each sample the stratum whose share a validation set must keep."""
 
     @abstractmethod
-    def _class_weights(self, targets: Array, weight: Array | None) -> Array | None:
+    def _learn_class_weight(self, targets: Array, weight: Array | None) -> None:
+        """Learn what each class weighs, from all samples of a fit."""
+
+    @abstractmethod
+    def _class_weights(self, targets: Array) -> Array | None:
         """Return the weight that each sample has by its class."""
 
     @abstractmethod
@@ -236,6 +252,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, learn_target: Callable[[Array], None]
     ) -> Self:
         """Take one pass over ``X``; ``learn_target`` learns from the first ``y`` and checks later ones."""
+        self._validate_params()  # scikit-learn's decorator does so in the first call only
         is_first = not self.__sklearn_is_fitted__()
         table = self._check_table(X, y, sample_weight, reset=is_first, learn_target=learn_target)
         self._check_parameters(len(table.targets))
@@ -244,16 +261,16 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         else:
             self._check_warm_start(self.module_)
             units, initial_output = self._output_units, torch.zeros_like(self._output_units.offset)
-        seed, n_passes, optimizer_state = self.__dict__.get("_passes") or Passes(self._draw_seed(), 0, None)
+        passes = self.__dict__.get("_passes") or Passes(self._draw_seed(), 0, self.solver, None)
         job = self._make_job(
             table,
             None,
             units,
             initial_output,
             # Every pass draws anew, and the same in every run.
-            seed=int(np.random.SeedSequence([seed, n_passes]).generate_state(1)[0]),
+            seed=int(np.random.SeedSequence([passes.seed, passes.n_passes]).generate_state(1)[0]),
             start=self.__dict__.get("module_"),
-            optimizer_state=optimizer_state,
+            optimizer_state=passes.optimizer_state if passes.solver == self.solver else None,
             single_pass=True,
         )
         history = self.__dict__.get("history_", [])
@@ -261,7 +278,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         self._keep(result, units)
         self.history_ = [*history, {**result.history[0], "epoch": float(len(history) + 1)}]
         self.best_iter_ = len(self.history_)
-        self._passes = Passes(seed, n_passes + 1, result.optimizer_state)
+        self._passes = Passes(passes.seed, passes.n_passes + 1, self.solver, result.optimizer_state)
         return self
 
     def _draw_seed(self) -> int:
@@ -284,14 +301,18 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             self, X, y, reset=reset, accept_sparse="csr", dtype=[np.float64, np.float32], multi_output=True,
             y_numeric=self._y_numeric,
         )  # fmt: skip
+        y = y.toarray() if sparse.issparse(y) else y
         weight = None
         if sample_weight is not None:
             weight = self._check_weight(sample_weight, X, weight_name)
-            X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]  # a weight of zero is no sample
+            if (weight == 0).any():  # is no sample
+                X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]
         if learn_target is not None:
             learn_target(y)
         targets = self._encode(y)
-        class_weight = self._class_weights(targets, weight)
+        if learn_target is not None:
+            self._learn_class_weight(targets, weight)
+        class_weight = self._class_weights(targets)
         loss_weight = weight
         if class_weight is not None:
             loss_weight = class_weight if weight is None else weight * class_weight
@@ -311,6 +332,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             )
         # Very small or large weights must not lose or overflow in sums; a power of two rounds nothing.
         scaled: Array = np.ldexp(weight, -np.frexp(weight.max())[1])
+        scaled[scaled < _LEAST_WEIGHT] = 0
         return scaled
 
     def _split(
@@ -335,7 +357,12 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
                     "with a weight above 0. Set early_stopping=False, pass X_val and y_val, or pass more data."
                 )
             train_index, validation_index = hold_out(
-                table.X, self._strata(table.targets), table.weight, self.validation_fraction, seed
+                table.X,
+                self._strata(table.targets),
+                table.weight,
+                self.validation_fraction,
+                seed,
+                keep_strata=self._keep_strata,
             )
             if len(validation_index) == 0:
                 raise ValueError(
@@ -351,7 +378,12 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
                 f"{name}.fit got X_val, which early stopping uses, and early_stopping=False. Set early_stopping=True "
                 "or leave X_val out."
             )
-        return table, self._check_table(X_val, y_val, sample_weight_val, reset=False, weight_name="sample_weight_val")
+        try:
+            return table, self._check_table(
+                X_val, y_val, sample_weight_val, reset=False, weight_name="sample_weight_val"
+            )
+        except ValueError as error:
+            raise ValueError(f"In the validation set (X_val, y_val): {error}") from error
 
     def _check_parameters(self, n_train: int) -> None:
         """Refuse what each parameter alone allows and together would do nothing, or not work."""
@@ -365,7 +397,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
                     f"{'0' if active[0] == 'dropout' else 'None'} or add a hidden layer."
                 )
         batch_size = self._resolve_batch_size(n_train)
-        if batch_size == 1:
+        if min(stop - start for start, stop in batch_bounds(n_train, batch_size)) < 2:
             for parameter in ("normalization", "mixup_alpha"):
                 value = getattr(self, parameter)
                 if value == "batch" or (parameter == "mixup_alpha" and value > 0):
@@ -390,12 +422,14 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         sizes = [self.n_features_in_, *_layer_sizes(self.hidden_layer_sizes, type(self).__name__), self._n_outputs]
         norms = {nn.BatchNorm1d: "batch", nn.LayerNorm: "layer"}
         have_norm = next((norms[type(layer)] for layer in module if type(layer) in norms), None)
+        kinds = {type(layer) for layer in module} - {nn.Linear, nn.Dropout, *norms}
         want = list(pairwise(sizes))
-        if have != want or have_norm != self.normalization:
+        if have != want or have_norm != self.normalization or kinds - {ACTIVATIONS[self.activation]}:
             raise ValueError(
-                f"{type(self).__name__} cannot continue: it was fitted with layers of shape {have} and normalization="
-                f"{have_norm!r}, and the data and parameters now ask for {want} and {self.normalization!r}. "
-                "Call fit with warm_start=False to start anew."
+                f"{type(self).__name__} cannot continue: it was fitted with layers of shape {have}, normalization="
+                f"{have_norm!r} and activation {[kind.__name__ for kind in kinds]}, and the data and parameters now "
+                f"ask for {want}, {self.normalization!r} and {self.activation!r}. Set them back, or start anew by "
+                "fit with warm_start=False."
             )
 
     def _make_job(
@@ -413,7 +447,6 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         """Translate parameters and samples for the engine; a ``single_pass`` is one epoch outside any schedule."""
         device = _resolve_device(self.device, type(self).__name__)
         dtype = self._resolve_dtype(train_table.X, device)
-        units = OutputUnits(*(u.to(torch.float64) for u in units))
         train_set = train_table.to_samples(units, dtype)
         validation_set = None if validation_table is None else validation_table.to_samples(units, dtype)
         if validation_set is not None and (train_set.weight is None) != (validation_set.weight is None):
@@ -442,7 +475,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             train_set=train_set,
             validation_set=validation_set,
             seed=seed,
-            units=OutputUnits(*(u.to(dtype) for u in units)),
+            units=units,
             initial_output=initial_output.to(dtype),
             start=start,
             optimizer_state=optimizer_state,
@@ -479,9 +512,10 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         if self.scoring == "loss":
             return None
         scorer = check_scoring(self, scoring=self.scoring)
+        takes_weight = "sample_weight" in signature(getattr(scorer, "_score_func", scorer)).parameters
+        weight = {"sample_weight": table.weight} if takes_weight and table.weight is not None else {}
 
         def score(raw: Array) -> float:
-            weight = {} if table.weight is None else {"sample_weight": table.weight}
             return float(scorer(self._scored_view(raw), table.X, table.y, **weight))
 
         return score
@@ -493,12 +527,12 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             return
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # constant predictions are not what the warning is to be about
-            value = score(np.zeros((len(table.y), self._n_outputs)))
-        if not np.isfinite(value):
+            value = score(np.zeros((len(table.targets), self._n_outputs)))
+        if not np.isfinite(value) or len(np.unique(self._strata(table.targets))) < self._least_strata:
             raise ValueError(
                 f"{type(self).__name__}: scoring={self.scoring!r} gives {value} on the validation set of "
-                f"{len(table.y)} samples, so early stopping cannot watch it. Hold out more (validation_fraction) or "
-                "pass X_val and y_val with samples of every class."
+                f"{len(table.targets)} samples, so early stopping cannot watch it. Hold out more "
+                "(validation_fraction) or pass X_val and y_val with samples of every class."
             )
 
     def _epoch_listener(
@@ -517,6 +551,8 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
 
     def _keep(self, result: Result, units: OutputUnits) -> None:
         """Set the fitted attributes."""
+        if result.error is not None:
+            raise result.error
         if result.diverged:
             warnings.warn(
                 f"{type(self).__name__} diverged in epoch {len(result.history)}: loss or weights were no longer "
@@ -540,12 +576,12 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     @property
     def coefs_(self) -> list[Array]:
         """Weight matrix of each layer."""
-        return [layer.weight.detach().numpy().T for layer in self._linears]
+        return [_read_only(layer.weight).T for layer in self._linears]
 
     @property
     def intercepts_(self) -> list[Array]:
         """Bias of each layer."""
-        return [layer.bias.detach().numpy() for layer in self._linears]
+        return [_read_only(layer.bias) for layer in self._linears]
 
     @property
     def n_iter_(self) -> int:
@@ -560,8 +596,8 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     @property
     def validation_scores_(self) -> list[float] | None:
         """Validation score of each epoch."""
-        if "validation_score" not in self.history_[0]:
-            return None
+        if not all("validation_score" in record for record in self.history_):
+            return None  # no validation, or passes of partial_fit, which have none
         return [record["validation_score"] for record in self.history_]
 
     @property
@@ -586,7 +622,10 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         """Return the network's outputs ``(n, C)``."""
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
-        device = _resolve_device(self.device, type(self).__name__)
+        try:
+            device = _resolve_device(self.device, type(self).__name__)
+        except ValueError:  # fitted elsewhere
+            device = torch.device("cpu")
         module = self.module_ if device.type == "cpu" else deepcopy(self.module_).to(device)
         weight = next(module.parameters())
         outputs = []
@@ -595,7 +634,8 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         with torch.inference_mode(), threads_for(flops):
             for start in range(0, X.shape[0], size):
                 part = X[start : start + size]
-                part = torch.from_numpy(np.ascontiguousarray(part.toarray() if sparse.issparse(part) else part))
+                part = part.toarray() if sparse.issparse(part) else part
+                part = torch.from_numpy(np.require(part, requirements=["C", "W"]))
                 part = part.to(device, weight.dtype)
                 # Whole blocks, so that a product never takes another path for few samples: a sample's prediction is the
                 # same to the bit whatever it is predicted with.
@@ -641,6 +681,12 @@ def _resolve_device(device: str, name: str) -> torch.device:
             "Set device='auto' to use one only where there is one."
         )
     return resolved
+
+
+def _read_only(parameter: Tensor) -> Array:
+    array: Array = parameter.detach().numpy()
+    array.flags.writeable = False  # it is the module's own memory
+    return array
 
 
 def _to_rows(X: Any, dtype: Any) -> Rows:

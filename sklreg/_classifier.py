@@ -26,7 +26,9 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
     class_weight: dict[Any, float] | str | None
     classes_: Array
     _multilabel: bool
+    _class_weight: Array | None
     _y_numeric: ClassVar[bool] = False
+    _least_strata: ClassVar[int] = 2
 
     @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
@@ -53,6 +55,12 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
         self : object
             The estimator.
         """
+        if self.class_weight == "balanced":
+            raise ValueError(
+                f"{type(self).__name__}: class_weight='balanced' needs all samples, and partial_fit sees some at a "
+                "time. Compute the weights beforehand (sklearn.utils.class_weight.compute_class_weight) and pass a "
+                "dict."
+            )
 
         def learn_target(y: Array) -> None:
             if classes is None and not self.__sklearn_is_fitted__() and type_of_target(y) != "multilabel-indicator":
@@ -66,6 +74,7 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
                         f"classes={classes!r} is not the same as in the first call to partial_fit of "
                         f"{type(self).__name__}, which had {self.classes_!r}."
                     )
+                self._check_label_parameters()
                 return
             self._learn_target(y, classes)
 
@@ -81,14 +90,9 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
                 f"{type(self).__name__} takes one label a sample, or several as a 0/1 matrix; got a matrix of several "
                 "classes. Wrap the estimator in sklearn.multioutput.MultiOutputClassifier."
             )
-        before = self.__dict__.get("classes_") if self.warm_start else None
+        before = (self.classes_, self._multilabel) if self.warm_start and self.__sklearn_is_fitted__() else None
         self._multilabel = kind == "multilabel-indicator"
         if self._multilabel:
-            if self.class_weight is not None:
-                raise ValueError(
-                    f"{type(self).__name__}: class_weight={self.class_weight!r} is for one label a sample; got "
-                    "several. Set class_weight=None and weight samples by sample_weight."
-                )
             self.classes_ = np.arange(y.shape[1])
         else:
             self.classes_ = np.unique(column_or_1d(y, warn=True) if classes is None else np.asarray(classes))
@@ -97,13 +101,22 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
                     f"{type(self).__name__} needs samples of at least 2 classes; got 1 class: {self.classes_[0]!r} "
                     "(samples of weight 0 do not count)."
                 )
-        if before is not None and not np.array_equal(before, self.classes_):
+        if before is not None and not (np.array_equal(before[0], self.classes_) and before[1] == self._multilabel):
             raise ValueError(
-                f"{type(self).__name__} cannot continue with warm_start=True: it was fitted on the classes {before!r}, "
-                f"and y holds {self.classes_!r}. Set warm_start=False, or keep the classes."
+                f"{type(self).__name__} cannot continue with warm_start=True: it was fitted on the classes "
+                f"{before[0]!r}, and y holds {self.classes_!r}. Set warm_start=False, or keep the classes."
+            )
+        self._n_outputs = len(self.classes_) if self._multilabel or len(self.classes_) > 2 else 1
+        self._check_label_parameters()
+
+    def _check_label_parameters(self) -> None:
+        """Refuse what does not go with the labels."""
+        if self._multilabel and self.class_weight is not None:
+            raise ValueError(
+                f"{type(self).__name__}: class_weight={self.class_weight!r} is for one label a sample; got several. "
+                "Set class_weight=None and weight samples by sample_weight."
             )
         n_classes = len(self.classes_)
-        self._n_outputs = n_classes if self._multilabel or n_classes > 2 else 1
         most = 0.5 if self._n_outputs == 1 or self._multilabel else 1 - 1 / n_classes
         if self.label_smoothing >= most:
             raise ValueError(
@@ -137,18 +150,24 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
             return np.asarray(np.unique(targets, axis=0, return_inverse=True)[1].ravel())
         return np.asarray(targets.argmax(axis=1))
 
-    def _class_weights(self, targets: Array, weight: Array | None) -> Array | None:
-        if self.class_weight is None:
-            return None
-        one_hot = np.hstack([1 - targets, targets]) if self._n_outputs == 1 else targets
+    @property
+    def _keep_strata(self) -> bool:
+        return not self._multilabel  # a combination of labels is no class of its own
+
+    def _one_hot(self, targets: Array) -> Array:
+        return np.hstack([1 - targets, targets]) if self._n_outputs == 1 else targets
+
+    def _learn_class_weight(self, targets: Array, weight: Array | None) -> None:
+        self._class_weight = None
         if self.class_weight == "balanced":
+            one_hot = self._one_hot(targets)
             total = one_hot.sum(axis=0) if weight is None else weight @ one_hot
-            class_weight = total.sum() / (len(total) * np.maximum(total, np.finfo(float).tiny))
-        else:
-            assert isinstance(self.class_weight, dict)
-            class_weight = self._given_class_weights(self.class_weight)
-        by_sample: Array = one_hot @ class_weight
-        return by_sample
+            self._class_weight = total.sum() / (len(total) * total)
+        elif isinstance(self.class_weight, dict):
+            self._class_weight = self._given_class_weights(self.class_weight)
+
+    def _class_weights(self, targets: Array) -> Array | None:
+        return None if self._class_weight is None else np.asarray(self._one_hot(targets) @ self._class_weight)
 
     def _given_class_weights(self, given: dict[Any, float]) -> Array:
         labels = self.classes_.tolist()

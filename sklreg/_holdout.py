@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,54 +19,94 @@ def hold_out(
     weight: NDArray[np.floating] | None,
     fraction: float,
     seed: int,
+    keep_strata: bool = True,
 ) -> tuple[IntArray, IntArray]:
-    """Split samples, dense or csr, holding out ``fraction`` of the total weight of each stratum for validation.
+    """Split samples, dense or csr, holding out ``fraction`` of the total weight for validation, stratum by stratum.
 
     Return the indices of training and validation.
 
     A sample's side is drawn from its inputs, not from its place: copies share a side (a copy of a training sample
     validates nothing), the order of the samples does not matter, and a sample of weight two is treated as two copies of
-    it. Inputs that occur more than ``MOST_COPIES`` times in a stratum are no copies but the nature of the data (a few
-    categories, say): these samples are drawn one by one, so that no value is missing from training.  Every stratum
-    stays represented there.
+    it.  Inputs that occur more than ``MOST_COPIES`` times in a stratum are no copies but the nature of the data (a few
+    categories, say): these samples are drawn one by one, so that no value is missing from training.
+
+    With ``keep_strata`` every stratum stays in training and, where the validation set has room for all of them, has a
+    part in validation.  What a small stratum gives too little or too much, the next one makes up for.
     """
     key = _content_key(X, seed)
     weight = np.ones(len(key)) if weight is None else weight
-    strata_of_groups = []  # for each stratum its groups of copies, in random order
     order = np.lexsort((np.arange(len(key)), key, strata))
-    for stratum in np.split(order, np.flatnonzero(np.diff(strata[order])) + 1):
-        _, group, n_copies = np.unique(key[stratum], return_inverse=True, return_counts=True)
-        recurs = n_copies[group] > MOST_COPIES
-        if recurs.any():
-            key[stratum[recurs]] = _mix(key[stratum[recurs]] + np.arange(recurs.sum(), dtype=np.uint64))
-            stratum = stratum[np.argsort(key[stratum], kind="stable")]
-        strata_of_groups.append(np.split(stratum, np.flatnonzero(np.diff(key[stratum])) + 1))
+    divided = [_Stratum.of(part, key, weight) for part in np.split(order, np.flatnonzero(np.diff(strata[order])) + 1)]
+    n_divisible = sum(len(stratum.weight) > 1 for stratum in divided)
+    has_room = n_divisible <= fraction * sum(len(stratum.weight) for stratum in divided)
+    least = 1 if keep_strata and has_room else 0
 
-    validation = [i for groups in strata_of_groups for i in _nearest_groups(groups, weight, fraction)]
-    if not validation:
-        validation = _smallest_part(strata_of_groups, weight)
     is_validation = np.zeros(len(key), dtype=bool)
-    is_validation[validation] = True
+    owed = 0.0
+    for stratum in divided:
+        owed += fraction * stratum.weight.sum()
+        n_groups = len(stratum.weight)
+        taken = _take(stratum.weight, owed, min(least, n_groups - 1), n_groups - 1 if keep_strata else n_groups)
+        owed -= stratum.weight[taken].sum()
+        is_validation[stratum.samples_of(taken)] = True
+    if not is_validation.any():
+        is_validation[_smallest_part(divided)] = True
     return np.flatnonzero(~is_validation), np.flatnonzero(is_validation)
 
 
-def _nearest_groups(groups: list[IntArray], weight: NDArray[np.floating], fraction: float) -> list[int]:
-    """Return the samples of the first groups whose total weight is nearest to ``fraction``, leaving out the last."""
-    reached = np.cumsum([weight[group].sum() for group in groups])
-    distance = np.abs(np.concatenate([[0.0], reached[:-1]]) - fraction * reached[-1])
-    return [i for group in groups[: int(distance.argmin())] for i in group]
+class _Stratum(NamedTuple):
+    """The samples of a stratum in random order, cut into groups of copies."""
+
+    samples: IntArray
+    starts: IntArray
+    weight: NDArray[np.floating]  # of each group
+
+    @classmethod
+    def of(cls, samples: IntArray, key: NDArray[np.uint64], weight: NDArray[np.floating]) -> _Stratum:
+        _, group, n_copies = np.unique(key[samples], return_inverse=True, return_counts=True)
+        recurs = n_copies[group] > MOST_COPIES
+        keys = key[samples]
+        if recurs.any():
+            keys[recurs] = _mix(keys[recurs] + np.arange(recurs.sum(), dtype=np.uint64))
+            order = np.argsort(keys, kind="stable")
+            samples, keys = samples[order], keys[order]
+        starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]])
+        return cls(samples, starts, np.add.reduceat(weight[samples], starts))
+
+    def samples_of(self, groups: IntArray) -> IntArray:
+        is_taken = np.zeros(len(self.starts), dtype=bool)
+        is_taken[groups] = True
+        n_copies = np.diff(np.r_[self.starts, len(self.samples)])
+        samples: IntArray = self.samples[np.repeat(is_taken, n_copies)]
+        return samples
 
 
-def _smallest_part(strata_of_groups: list[list[IntArray]], weight: NDArray[np.floating]) -> list[int]:
-    """Return the least that can validate anything: one group of the heaviest stratum that has two."""
-    divisible = [groups for groups in strata_of_groups if len(groups) > 1]
+def _take(weight: NDArray[np.floating], target: float, least: int, most: int) -> IntArray:
+    """Choose groups, in order, whose total weight comes near to ``target``; pass over those that are too heavy."""
+    reached = np.cumsum(weight)
+    taken = list(range(int(np.searchsorted(reached, target, side="right"))))[:most]
+    missing = target - (reached[len(taken) - 1] if taken else 0.0)
+    for i in range(len(taken), len(weight)):
+        if len(taken) == most or missing <= 0.5 * weight.min():
+            break
+        if 2 * missing > weight[i]:  # with it the total is nearer than without
+            taken.append(i)
+            missing -= weight[i]
+    if len(taken) < least:
+        taken = [int(weight.argmin())]
+    return np.array(taken, dtype=np.int64)
+
+
+def _smallest_part(divided: list[_Stratum]) -> IntArray:
+    """Return the least that can validate anything: the lightest group of the heaviest stratum that has two."""
+    divisible = [stratum for stratum in divided if len(stratum.weight) > 1]
     if divisible:
-        heaviest = max(divisible, key=lambda groups: sum(weight[group].sum() for group in groups))
-        return list(heaviest[0])
+        heaviest = max(divisible, key=lambda stratum: float(stratum.weight.sum()))
+        return heaviest.samples_of(np.array([heaviest.weight.argmin()]))
     # Every stratum is a few copies of one sample: nothing can keep copies together but an empty side.  (Where it is one
     # sample alone, nothing can be held out at all.)
-    largest = max((groups[0] for groups in strata_of_groups), key=len)
-    return list(largest[: len(largest) // 2])
+    largest = max((stratum.samples for stratum in divided), key=len)
+    return largest[: len(largest) // 2]
 
 
 def _content_key(X: Any, seed: int) -> NDArray[np.uint64]:

@@ -93,9 +93,9 @@ DESCRIPTIONS: dict[str, str] = {
     "normalization": """
         normalization : {{'batch', 'layer'}} or None, default={default}
             Normalization between each hidden layer's weights and its activation.  ``'batch'`` uses the statistics of
-            the batch in training (weighted by ``sample_weight``) and running averages when predicting, of which a new
-            batch has a share of 0.1 (torch's ``momentum``; elsewhere called a momentum of 0.9).  ``'layer'`` uses each
-            sample's own statistics.""",
+            the batch in training (weighted by sample and class weights) and running averages when predicting, of which
+            a new batch has a share of 0.1 (torch's ``momentum``; elsewhere called a momentum of 0.9).  ``'layer'`` uses
+            each sample's own statistics.""",
     "max_norm": """
         max_norm : float or None, default={default}
             Greatest Euclidean norm of the weights that come into a hidden unit, in (0, inf); after every step longer
@@ -128,7 +128,8 @@ DESCRIPTIONS: dict[str, str] = {
             Momentum of ``solver='sgd'``, in [0, 1).""",
     "max_grad_norm": """
         max_grad_norm : float or None, default={default}
-            Greatest Euclidean norm of the loss's gradient, in (0, inf); longer ones are scaled back.  The gradient of
+            Greatest Euclidean norm of the loss's gradient, in (0, inf); longer ones are scaled back.  In
+            regression, of the loss in units of the target's variance.  The gradient of
             the L2 penalty is added afterwards.""",
     "batch_size": """
         batch_size : int, 'auto' or 'full', default={default}
@@ -144,8 +145,8 @@ DESCRIPTIONS: dict[str, str] = {
             samples.""",
     "validation_fraction": """
         validation_fraction : float, default={default}
-            Share of the samples that early stopping holds out, in (0, 1); stratified by class.  Copies of a sample stay
-            on one side.  Not used where ``X_val`` is given.""",
+            Share of the samples that early stopping holds out, in (0, 1); stratified by class.  Copies of a sample (up
+            to eight) stay on one side.  Not used where ``X_val`` is given.""",
     "patience": """
         patience : int, default={default}
             Number of epochs in a row without an improvement after which early stopping stops, at least 1.  Typically 5
@@ -156,7 +157,8 @@ DESCRIPTIONS: dict[str, str] = {
     "scoring": """
         scoring : str or callable, default={default}
             What early stopping watches on the validation set: ``'loss'``, the name of a scikit-learn scorer
-            (``'average_precision'`` where one class is rare) or a callable ``scorer(estimator, X, y)``.""",
+            (``'average_precision'`` where one class is rare) or a callable ``scorer(estimator, X, y)``,
+            which may predict with ``estimator`` on ``X``.  Sample weights are passed to scorers that take them.""",
     "warm_start": """
         warm_start : bool, default={default}
             Whether ``fit`` continues from the weights of the last fit.  The optimizer and its schedule start anew.""",
@@ -191,7 +193,7 @@ intercepts_ : list of ndarray of shape (n_out,)
 n_iter_ : int
     Number of epochs trained.
 best_iter_ : int
-    The epoch whose weights were kept, counted from 1.
+    The epoch whose weights were kept, counted from 1; 0 if training diverged before any was finite.
 history_ : list of dict
     For every epoch ``epoch``, the mean training ``loss`` without penalties and, under early stopping,
     ``validation_loss`` and ``validation_score``.

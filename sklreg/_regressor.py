@@ -14,12 +14,15 @@ from torch import Tensor
 from sklreg._base import Array, BaseRegularizedMLP, Table, all_or_nothing
 from sklreg.engine import OutputUnits
 
+_LEAST_SPREAD = 1e-30
+
 
 class BaseMLPRegressor(MultiOutputMixin, RegressorMixin, BaseRegularizedMLP):
     """Base class of the regressors; do not use it directly."""
 
     _y_is_1d: bool
     _y_numeric: ClassVar[bool] = True
+    _least_strata: ClassVar[int] = 0
 
     @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
@@ -67,19 +70,34 @@ class BaseMLPRegressor(MultiOutputMixin, RegressorMixin, BaseRegularizedMLP):
     def _strata(self, targets: Array) -> NDArray[np.int64]:
         return np.zeros(len(targets), dtype=np.int64)
 
-    def _class_weights(self, targets: Array, weight: Array | None) -> None:
+    @property
+    def _keep_strata(self) -> bool:
+        return True
+
+    def _learn_class_weight(self, targets: Array, weight: Array | None) -> None:
+        """There are no classes."""
+
+    def _class_weights(self, targets: Array) -> None:
         return None
 
     def _loss(self) -> str:
         return "squared_error"
 
     def _units(self, table: Table) -> tuple[OutputUnits, Tensor]:
-        mean = np.average(table.targets, axis=0, weights=table.loss_weight)
-        scale = np.sqrt(np.average((table.targets - mean) ** 2, axis=0, weights=table.loss_weight))
-        # A constant target has no spread but what rounding leaves; its units are its own.
-        constant = np.ptp(table.targets, axis=0) == 0
-        mean = np.where(constant, table.targets[0], mean)
-        scale = np.where(constant, 1.0, scale)
+        targets = table.targets
+        constant = np.ptp(targets, axis=0) == 0
+        # A constant target has no spread but what rounding leaves.
+        mean = np.where(constant, targets[0], np.average(targets, axis=0, weights=table.loss_weight))
+        farthest = np.where(constant, 1.0, np.abs(targets - mean).max(axis=0))  # its square may be out of range
+        scale = farthest * np.sqrt(np.average(((targets - mean) / farthest) ** 2, axis=0, weights=table.loss_weight))
+        if not np.logical_or(constant, (scale > _LEAST_SPREAD) & (scale < 1 / _LEAST_SPREAD)).all():
+            raise ValueError(
+                f"{type(self).__name__} needs a target whose standard deviation is between {_LEAST_SPREAD:g} and "
+                f"{1 / _LEAST_SPREAD:g}, or its squared error is out of range; got {scale}. Scale y."
+            )
+        # Its units are those of the others, so that it has no say in how much these count.
+        others = scale[~constant]
+        scale[constant] = np.sqrt((others**2).mean()) if len(others) else 1.0
         units = OutputUnits(torch.from_numpy(scale), torch.from_numpy(mean))
         return units, torch.zeros_like(units.offset)
 

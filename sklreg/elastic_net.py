@@ -143,7 +143,8 @@ class ElasticNetMLPClassifier(_ElasticNetMixin, BaseMLPClassifier):
     Notes
     -----
     ``hidden_layer_sizes=()`` is the problem of
-    ``LogisticRegression(solver='saga', l1_ratio=l1_ratio, C=1 / (n_samples * alpha))``.  To get its coefficients to
+    ``LogisticRegression(solver='saga', l1_ratio=l1_ratio, C=1 / (n_samples * alpha))``, with the
+    sum of the weights in place of ``n_samples`` where there are any.  To get its coefficients to
     many digits, see the notes of :class:`ElasticNetMLP`.
 
     Early stopping keeps the epoch of the best validation score, which may come before training has made weights zero.

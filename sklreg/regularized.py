@@ -41,7 +41,7 @@ class RegularizedMLPClassifier(BaseMLPClassifier):
 
     Notes
     -----
-    Seeds, papers and libraries write the L2 penalty as :math:`\lambda \|W\|^2` or as
+    Papers and libraries write the L2 penalty as :math:`\lambda \|W\|^2` or as
     :math:`\tfrac{\lambda}{2} \|W\|^2`.  Here it is the second, as in torch and in scikit-learn's ElasticNet; a
     strength of the first kind is ``l2 / 2``.
 
@@ -127,10 +127,11 @@ class RegularizedMLPRegressor(BaseMLPRegressor):
     Notes
     -----
     The objective is that of the target's own units, as in :class:`~sklearn.linear_model.Ridge` and
-    :class:`~sklearn.linear_model.ElasticNet`: where the target is a thousand times larger, ``l2`` has to be a million
-    times larger to do the same.  ``weight_decay`` has no units.  Inside, the network is trained on targets in units of
-    their standard deviation, which changes the path of the training and not its objective: there is no need to scale
-    ``y``.
+    :class:`~sklearn.linear_model.ElasticNet`: in other units of the target, ``l1`` and (behind hidden layers) ``l2``
+    have to be other numbers to do the same.  ``weight_decay`` has no units.  Inside, the network is trained on targets
+    in units of their standard deviation, which changes the path of the training and not its objective: one target need
+    not be scaled. Several targets of very different spread should be: in a sum of squared errors the small ones have
+    hardly a say.
 
     Examples
     --------

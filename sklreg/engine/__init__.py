@@ -5,7 +5,7 @@ It knows nothing of scikit-learn.  A fit arrives as a :class:`Job`, :func:`train
 Not a public interface: names here may change without notice.
 """
 
-from sklreg.engine.data import CSRRows, DenseRows, Rows, Samples
+from sklreg.engine.data import CSRRows, DenseRows, Rows, Samples, batch_bounds
 from sklreg.engine.job import Hyperparameters, Job, OptimizerState, Result, Static
 from sklreg.engine.modules import ACTIVATIONS, OutputUnits
 from sklreg.engine.threads import threads_for
@@ -23,6 +23,7 @@ __all__ = [
     "Rows",
     "Samples",
     "Static",
+    "batch_bounds",
     "threads_for",
     "train",
 ]

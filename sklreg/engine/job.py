@@ -66,8 +66,8 @@ class OptimizerState(NamedTuple):
 class Job:
     """One fit.
 
-    ``y`` is given in ``units``, which change the path of the training and not its objective: losses and penalties are
-    those of the target's own units.
+    ``y`` is given in ``units`` (float64), which change the path of the training and not its objective: losses and
+    penalties are those of the target's own units.
     """
 
     static: Static
@@ -92,4 +92,5 @@ class Result:
     history: list[dict[str, float]]
     best_iter: int
     diverged: bool
-    optimizer_state: OptimizerState
+    optimizer_state: OptimizerState | None  # to go on from; after divergence, the one that the job came with
+    error: Exception | None  # what the job's own functions raised: it ended this fit and no other

@@ -364,7 +364,8 @@ def plain_module(
         weight, bias = t[f"weight{i}"], t[f"bias{i}"][0]
         is_last = i == layout.n_layers - 1
         if is_last:
-            weight, bias = weight * units.scale, bias * units.scale + units.offset
+            weight = (weight * units.scale).to(row.dtype)
+            bias = (bias * units.scale + units.offset).to(row.dtype)
         modules.append(_plain_linear(weight, bias))
         if is_last:
             break
@@ -402,9 +403,9 @@ def _plain_norm(normalization: str, t: dict[str, Tensor], i: int) -> nn.Module:
     return norm
 
 
-def row_of_module(layout: Layout, module: nn.Sequential, units: OutputUnits) -> Tensor:
+def row_of_module(layout: Layout, module: nn.Sequential, units: OutputUnits, dtype: torch.dtype) -> Tensor:
     """Return the state ``(1, S)`` of a module made by :func:`plain_module`: training goes on from there."""
-    state = torch.zeros(1, layout.n_state, dtype=units.scale.dtype)
+    state = torch.zeros(1, layout.n_state, dtype=dtype)
     linears = [m for m in module if isinstance(m, nn.Linear)]
     norms = [m for m in module if isinstance(m, (nn.BatchNorm1d, nn.LayerNorm))]
     with torch.no_grad():

@@ -6,7 +6,8 @@ and random stream of its own; rows meet in batched products and nowhere else.  A
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import torch
@@ -31,9 +32,11 @@ from sklreg.engine.stopping import EarlyStopping
 from sklreg.engine.streams import Streams
 from sklreg.engine.threads import threads_for
 
-_VALIDATION_ELEMENTS = 2**22  # activations held at once when predicting the validation set
+_VALIDATION_CHUNK = 1024  # samples predicted at once; the same for any number of rows, as sums would round otherwise
 
 
+@torch.inference_mode(False)  # or the caller's, if any, would make modules that nobody can train further
+@torch.no_grad()
 def train(jobs: Sequence[Job]) -> list[Result]:
     """Train every job and return the results in the same order; jobs of equal static choices train together."""
     groups: dict[object, list[int]] = {}
@@ -76,15 +79,18 @@ class _Stack:
         )
         if jobs[0].optimizer_state is not None:
             self.optimizer.n_steps = jobs[0].optimizer_state.n_steps
-            self.optimizer.moments = list(jobs[0].optimizer_state.moments[:, None].to(self.static.device))
-        self.stopping = EarlyStopping(self.state, self._column("patience"), self._column("min_delta"))
+            moments = jobs[0].optimizer_state.moments[:, None]
+            # A copy: the job's own must be as it was if this training fails.
+            self.optimizer.moments = list(moments.to(self.static.device, self.static.dtype, copy=True))
+        patience, min_delta = (self._column(name, torch.float64) for name in ("patience", "min_delta"))
+        self.stopping = EarlyStopping(self.state, patience, min_delta)
         self.mixup = Mixup(
             [job.hyperparameters.mixup_alpha for job in jobs], [self.all_streams[job.seed] for job in jobs]
         )
         self.histories: list[list[dict[str, float]]] = [[] for _ in jobs]
         self.results: list[Result | None] = [None] * len(jobs)
+        self.errors: list[Exception | None] = [None] * len(jobs)
 
-    @torch.no_grad()
     def train(self) -> list[Result]:
         """Run epochs until every row is done."""
         n_iter = 0
@@ -101,13 +107,13 @@ class _Stack:
     # One epoch ------------------------------------------------------------------------------------------------
 
     def _epoch(self, n_done: int) -> Tensor:
-        """Take one pass over the samples; return each row's mean loss, ``(K,)``."""
+        """Take one pass over the samples; return each row's mean loss, ``(K,)``, in units of the training."""
         learning_rates = self._learning_rates(n_done).unbind()
         orders = self._orders()
         draws = None
         if self.mixup.is_active:
             draws = self.mixup.draw(self.bounds, self.streams, self.static.dtype, self.static.device)
-        total = torch.zeros(len(self.jobs), dtype=self.static.dtype, device=self.static.device)
+        total = torch.zeros(len(self.jobs), dtype=torch.float64, device=self.static.device)
         for i, learning_rate in enumerate(learning_rates):
             batch = self._batch(orders, i)
             if draws is not None:
@@ -115,7 +121,7 @@ class _Stack:
                 partners = partners if self.seed_members is None else partners.index_select(0, self.seed_members)
                 batch = mix(batch, partners.expand(len(batch.X), -1), draws.shares[i])
             total += self._step(batch, learning_rate)
-        return total * self.loss_unit / self.static.n_samples
+        return total / self.static.n_samples
 
     def _step(self, batch: Batch, learning_rate: Tensor) -> Tensor:
         """Take one step; return each row's loss, summed over the batch, ``(K,)``."""
@@ -137,7 +143,7 @@ class _Stack:
 
     def _total_loss(self, output: Tensor, batch: Batch, smoothing: Tensor | None) -> Tensor:
         loss = self.loss.value(*self._in_target_units(output, batch.y), smoothing)  # (K, n, C)
-        return (loss if batch.weight is None else loss * batch.weight[:, :, None]).sum((1, 2))
+        return (loss if batch.weight is None else loss * batch.weight[:, :, None]).sum((1, 2), dtype=torch.float64)
 
     def _in_target_units(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Give each output its share in the loss."""
@@ -172,47 +178,61 @@ class _Stack:
     # Its end --------------------------------------------------------------------------------------------------
 
     def _validate(self) -> tuple[Tensor | None, Tensor | None]:
-        """Return each row's mean validation loss and score, both ``(K,)``, greater scores being better."""
+        """Return each row's mean validation loss, in units of the training, and its score, greater being better."""
         if self.static.n_validation == 0:
             return None, None
-        width = max(self.static.n_features, self.static.n_outputs, *self.static.hidden_layer_sizes, 1)
-        size = max(64, _VALIDATION_ELEMENTS // (width * len(self.jobs)))
         loss = torch.zeros(len(self.jobs), dtype=torch.float64, device=self.static.device)
         outputs = []
-        for start, stop in chunks(self.static.n_validation, size):
+        for start, stop in chunks(self.static.n_validation, _VALIDATION_CHUNK):
             batches = [source.slice(start, stop) for source in self.validation_sources]
             batch = stack(batches, self.validation_members)
             output = self.network.forward(batch.X.expand(len(self.jobs), -1, -1))
             loss += self._total_loss(output, batch, None)
             if any(job.score for job in self.jobs):
                 outputs.append(output)
-        loss = (loss / self.static.n_validation).to(self.static.dtype) * self.loss_unit
-        score = -loss
+        loss /= self.static.n_validation
+        score = -loss * self.loss_unit
         for k, job in enumerate(self.jobs):
             if job.score is not None:
                 output = torch.cat([o[k] for o in outputs]).cpu() * job.units.scale + job.units.offset
                 # A model that has diverged gets no score; scikit-learn's scorers refuse what is not finite.
-                score[k] = job.score(output.numpy()) if bool(output.isfinite().all()) else torch.nan
+                score[k] = torch.nan
+                if bool(output.isfinite().all()):
+                    with self._ends_only(k):
+                        score[k] = job.score(output.numpy())
         return loss, score
+
+    @contextlib.contextmanager
+    def _ends_only(self, k: int) -> Iterator[None]:
+        """Let an error of a job's own function end its row and no other."""
+        try:
+            yield
+        except Exception as error:
+            self.errors[self.places[k]] = error
 
     def _end_epoch(self, n_iter: int, train_loss: Tensor, validation_loss: Tensor | None, score: Tensor | None) -> None:
         """Write the epoch down, and let the rows go that are done."""
         finite = train_loss.isfinite() & self.state.sum(1).isfinite()
         if validation_loss is not None:
             finite &= validation_loss.isfinite()
-        criterion = torch.where(finite, -train_loss if score is None else score, torch.nan)
+        criterion = torch.where(finite, -train_loss * self.loss_unit if score is None else score, torch.nan)
         out_of_patience = self.stopping.update(criterion, self.state, n_iter)
-        columns = [train_loss, finite, out_of_patience, *(v for v in (validation_loss, score) if v is not None)]
-        table = torch.stack([c.double() for c in columns], dim=1).tolist()  # the epoch's one wait for a GPU
+        columns = {"loss": train_loss * self.loss_unit}
+        if validation_loss is not None and score is not None:
+            columns |= {"validation_loss": validation_loss * self.loss_unit, "validation_score": score}
+        # The epoch's one wait for a GPU.
+        table = torch.stack([finite.double(), out_of_patience.double(), *columns.values()], dim=1).tolist()
 
         staying = []
-        for k, (loss, is_finite, is_impatient, *validation) in enumerate(table):
-            record = {"epoch": float(n_iter), "loss": loss}
-            record.update(zip(("validation_loss", "validation_score"), validation, strict=False))
+        for k, (is_finite, is_impatient, *values) in enumerate(table):
+            record = {"epoch": float(n_iter), **dict(zip(columns, values, strict=True))}
             self.histories[self.places[k]].append(record)
-            job = self.jobs[k]
-            stop_asked = job.on_epoch is not None and job.on_epoch(record, partial(self._module, self.state, k))
-            if not is_finite or is_impatient or stop_asked or n_iter >= job.hyperparameters.max_iter:
+            job, is_done = self.jobs[k], bool(is_impatient) or not is_finite
+            if job.on_epoch is not None:
+                with self._ends_only(k):
+                    is_done |= job.on_epoch(record, partial(self._module, self.state, k))
+            has_failed = self.errors[self.places[k]] is not None
+            if is_done or has_failed or n_iter >= job.hyperparameters.max_iter:
                 self._finish(k, n_iter, diverged=not is_finite)
             else:
                 staying.append(k)
@@ -228,10 +248,12 @@ class _Stack:
             history=self.histories[self.places[k]],
             best_iter=int(self.stopping.best_iter[k]) if restores else n_iter,
             diverged=diverged,
-            optimizer_state=OptimizerState(
-                self.optimizer.n_steps, torch.stack([m[k] for m in self.optimizer.moments]).cpu()
-            ),
+            optimizer_state=job.optimizer_state if diverged else self._optimizer_state(k),
+            error=self.errors[self.places[k]],
         )
+
+    def _optimizer_state(self, k: int) -> OptimizerState:
+        return OptimizerState(self.optimizer.n_steps, torch.stack([m[k] for m in self.optimizer.moments]).cpu())
 
     def _module(self, state: Tensor, k: int) -> nn.Sequential:
         h, units = self.jobs[k].hyperparameters, self.jobs[k].units
@@ -255,7 +277,7 @@ class _Stack:
 
     def _first_row(self, job: Job) -> Tensor:
         if job.start is not None:
-            return row_of_module(self.layout, job.start, job.units)
+            return row_of_module(self.layout, job.start, job.units, self.static.dtype)
         # A generator of its own: rows of one seed start equal.
         streams = Streams(job.seed, torch.device("cpu"))
         return initial_row(self.layout, self.static.activation, job.initial_output, streams)
@@ -284,30 +306,30 @@ class _Stack:
         self.max_norm = max_norm[:, None, None] if bool(max_norm.isfinite().any()) else None
 
         # Training runs on targets in units of their standard deviation.  Half the squared error in the target's own
-        # units is this factor times half of that error, with each output at its share of it.
-        scale = torch.stack([job.units.scale for job in self.jobs]).to(self.static.device)  # (K, C)
-        unit = scale.square().mean(1).sqrt()
-        self.loss_unit = unit.square()  # (K,)
-        relative = scale / unit[:, None]
-        self.relative_scale = relative[:, None, :] if bool((relative != 1).any()) else None
-        self.output_scale = scale if bool((scale != 1).any()) else None
+        # units is unit ** 2 times half of that error, with each output at its share of it.
+        scale = torch.stack([job.units.scale for job in self.jobs])  # (K, C), float64
+        self.unit = scale.square().mean(1, keepdim=True).sqrt() if scale.shape[1] > 1 else scale  # (K, 1)
+        self.loss_unit = self.unit.square()[:, 0].to(self.static.device)
+        self.share = scale / self.unit
+        has_equal_shares = not bool((self.share != 1).any())
+        self.relative_scale = (
+            None if has_equal_shares else self.share[:, None].to(self.static.device, self.static.dtype)
+        )
 
     def _penalty(self) -> ElasticNet:
-        l1, l2 = self._column("l1")[:, None], self._column("l2")[:, None]
-        if self.output_scale is None:
-            return ElasticNet(l1, l2)
-        # A weight into output c is output_scale[c] times what it is in training; the loss is divided by loss_unit.
-        n_weights = self.layout.n_weights
-        factor = torch.ones(len(self.jobs), n_weights, dtype=self.static.dtype, device=self.static.device)
-        last = self.layout.view(factor, f"weight{self.layout.n_layers - 1}")
-        last.copy_(self.output_scale[:, None, :].expand_as(last))
-        loss_unit = self.loss_unit[:, None]
-        return ElasticNet(l1 * factor / loss_unit, l2 * factor.square() / loss_unit)
+        l1, l2 = (self._column(name, torch.float64).cpu()[:, None] for name in ("l1", "l2"))
+        if bool((self.unit != 1).any()) or self.relative_scale is not None:
+            # A weight into output c is scale[c] times what it is in training, and the loss is divided by unit ** 2.
+            factor = torch.ones(len(self.jobs), self.layout.n_weights, dtype=torch.float64) / self.unit
+            last = self.layout.view(factor, f"weight{self.layout.n_layers - 1}")
+            last.copy_(self.share[:, None, :].expand_as(last))
+            l1, l2 = l1 * factor / self.unit, l2 * factor.square()
+        return ElasticNet(*(strength.to(self.static.device, self.static.dtype) for strength in (l1, l2)))
 
     def _members(self, indices: list[int]) -> Tensor:
         return torch.tensor(indices, device=self.static.device)
 
-    def _column(self, name: str) -> Tensor:
+    def _column(self, name: str, dtype: torch.dtype | None = None) -> Tensor:
         """Return one hyperparameter of every row, ``(K,)``."""
         values = [getattr(job.hyperparameters, name) for job in self.jobs]
-        return torch.tensor(values, dtype=self.static.dtype, device=self.static.device)
+        return torch.tensor(values, dtype=dtype or self.static.dtype, device=self.static.device)

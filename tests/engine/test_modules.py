@@ -48,7 +48,8 @@ def test_each_model_predicts_what_its_plain_module_predicts(activation, normaliz
     for k in range(n_models):
         module = plain_module(layout, activation, state[k : k + 1], units, 0.3, 0.1)
         assert_close(module(X[k]), outputs[k] * units.scale + units.offset, rtol=1e-4, atol=1e-5)
-        assert_close(row_of_module(layout, module, units), masked(layout, state[k : k + 1]), rtol=1e-5, atol=1e-5)
+        row = row_of_module(layout, module, units, dtype)
+        assert_close(row, masked(layout, state[k : k + 1]), rtol=1e-5, atol=1e-5)
         assert not module.training
 
 

@@ -1,0 +1,226 @@
+"""Bugs that were found once; each test says what must hold."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+from sklearn.datasets import make_classification, make_multilabel_classification
+from sklearn.exceptions import ConvergenceWarning
+
+from sklreg import ElasticNetMLPClassifier, RegularizedMLPClassifier, RegularizedMLPRegressor
+from sklreg._holdout import hold_out
+from sklreg.engine import train
+from sklreg.engine.threads import threads_for
+
+X, y = make_classification(200, 5, n_informative=3, n_redundant=0, random_state=0)
+target = X @ [1, 2, 0, 0, -1] + np.random.default_rng(0).normal(size=200)
+FAST = {"hidden_layer_sizes": (8,), "max_iter": 5, "random_state": 0}
+
+
+def test_overlapping_trainings_in_two_threads_leave_each_its_number_of_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    entered, leave, seen = threading.Event(), threading.Event(), []
+
+    def worker():
+        torch.set_num_threads(2)
+        with threads_for(1.0):
+            entered.set()
+            leave.wait(10)
+        seen.append(torch.get_num_threads())
+
+    try:
+        thread = threading.Thread(target=worker)
+        with threads_for(1.0):
+            assert torch.get_num_threads() == 1
+            thread.start()
+            entered.wait(10)
+        assert torch.get_num_threads() == 2
+        leave.set()
+        thread.join()
+        assert torch.get_num_threads() == 2
+        assert seen == [2]
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_pass_that_diverges_does_not_spoil_those_after_it():
+    model = RegularizedMLPRegressor(**FAST, dtype="float32").partial_fit(X, target)
+    with pytest.warns(ConvergenceWarning):
+        model.partial_fit(np.full_like(X, 1e38), target)
+    before = model.coefs_[0].copy()
+    model.partial_fit(X, target)
+    assert not np.array_equal(before, model.coefs_[0])
+    assert np.isfinite(model.coefs_[0]).all()
+
+
+def test_passes_go_on_when_precision_or_solver_change():
+    model = RegularizedMLPClassifier(**FAST).partial_fit(X, y, [0, 1])
+    model.partial_fit(X.astype(np.float32), y)
+    model.set_params(solver="sgd").partial_fit(X, y).partial_fit(X, y)
+    assert model.n_iter_ == 4
+
+
+def test_a_pass_after_fit_leaves_no_broken_attribute():
+    model = RegularizedMLPClassifier(**FAST).fit(X, y).partial_fit(X, y)
+    assert model.validation_scores_ is None
+    assert model.best_validation_score_ is None
+    assert model.n_iter_ == 6
+
+
+def test_every_pass_checks_the_parameters():
+    model = RegularizedMLPClassifier(**FAST).partial_fit(X, y, [0, 1])
+    for parameter, value in (("learning_rate_init", -1), ("dropout", 2), ("label_smoothing", 0.9)):
+        with pytest.raises(ValueError, match=parameter):
+            model.set_params(**{parameter: value}).partial_fit(X, y)
+        model.set_params(**{parameter: RegularizedMLPClassifier().get_params()[parameter]})
+
+
+def test_many_small_classes_hold_out_the_fraction_all_the_same():
+    classes = np.repeat(np.arange(100), 4)
+    _, held = hold_out(np.random.default_rng(0).normal(size=(400, 3)), classes, None, 0.1, 0)
+    assert 30 <= len(held) <= 50
+    labels = np.random.default_rng(0).random((1000, 10)) < 0.2
+    _, combination = np.unique(labels, axis=0, return_inverse=True)
+    _, held = hold_out(np.random.default_rng(0).normal(size=(1000, 3)), combination, None, 0.1, 0, keep_strata=False)
+    assert 90 <= len(held) <= 110
+    assert abs(labels[held].mean() - labels.mean()) < 0.05
+
+
+def test_a_rare_class_has_a_part_in_validation():
+    classes = np.r_[np.zeros(996, dtype=int), np.ones(4, dtype=int)]
+    _, held = hold_out(np.random.default_rng(0).normal(size=(1000, 3)), classes, None, 0.1, 0)
+    assert (classes[held] == 1).sum() == 1
+    assert abs(len(held) - 100) <= 1
+
+
+def test_one_sample_of_great_weight_does_not_empty_either_side():
+    weight = np.ones(50)
+    weight[0] = 1000.0
+    for seed in range(60):
+        train_part, held = hold_out(
+            np.random.default_rng(0).normal(size=(50, 2)), np.zeros(50, dtype=int), weight, 0.1, seed
+        )
+        assert 0 in train_part
+        assert len(held) >= 1
+
+
+def test_balanced_weights_are_those_of_the_training_target_also_where_validation_lacks_a_class():
+    three = np.arange(200) % 3
+    model = RegularizedMLPClassifier(**FAST, class_weight="balanced")
+    with_two = (three[150:] < 2).nonzero()[0] + 150
+    model.fit(X[:150], three[:150], X_val=X[with_two], y_val=three[with_two])
+    assert np.isfinite(model.validation_scores_).all()
+    with pytest.raises(ValueError, match="class_weight='balanced' needs all samples"):
+        RegularizedMLPClassifier(class_weight="balanced").partial_fit(X, y, [0, 1])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("unit", [1e-25, 1e-10, 1e10, 1e25])
+def test_a_target_of_any_reasonable_unit_is_learnt(dtype, unit):
+    model = RegularizedMLPRegressor((32,), learning_rate_init=0.02, dtype=dtype, random_state=0).fit(X, unit * target)
+    assert model.score(X, unit * target) > 0.7
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e160])
+def test_a_target_whose_squares_are_out_of_range_is_refused(unit):
+    with pytest.raises(ValueError, match="standard deviation is between 1e-30 and 1e\\+30.* Scale y"):
+        RegularizedMLPRegressor().fit(X, unit * target)
+
+
+def test_a_constant_target_beside_a_small_one_takes_nothing_from_it():
+    Y = np.column_stack([1e-6 * target, np.ones(200)])
+    model = RegularizedMLPRegressor((32,), learning_rate_init=0.02, random_state=0).fit(X, Y)
+    assert np.corrcoef(model.predict(X)[:, 0], Y[:, 0])[0, 1] > 0.85
+
+
+@pytest.mark.parametrize("setting", [{"normalization": "batch"}, {"mixup_alpha": 0.2}], ids=str)
+def test_a_batch_of_one_is_refused_also_where_only_the_last_is_one(setting):
+    with pytest.raises(ValueError, match="needs at least 2 samples in a batch"):
+        RegularizedMLPClassifier(**FAST, **setting, batch_size=2, early_stopping=False).fit(X[:3], [0, 1, 0])
+
+
+def test_scorers_that_take_no_weights_get_none():
+    weight = np.linspace(1, 2, 200)
+    RegularizedMLPClassifier(**FAST, scoring=lambda e, X, y: (e.predict(X) == y).mean()).fit(X, y, weight)
+    RegularizedMLPRegressor(**FAST, scoring="neg_max_error").fit(X, target, weight)
+
+
+def test_a_scorer_that_raises_ends_its_own_row_and_no_other(make_job):
+    def fails(raw):
+        raise FloatingPointError("from the scorer")
+
+    good, bad = train([make_job(), make_job(score=fails)])
+    assert isinstance(bad.error, FloatingPointError)
+    assert good.error is None
+    assert good.history == train([make_job()])[0].history
+
+
+def test_a_validation_set_of_one_class_cannot_be_scored():
+    with pytest.raises(ValueError, match="so early stopping cannot watch it"):
+        RegularizedMLPClassifier(scoring="f1").fit(X, y, X_val=X[y == 0], y_val=y[y == 0])
+
+
+def test_sparse_labels_are_the_dense_ones():
+    X, Y = make_multilabel_classification(200, 6, n_classes=3, random_state=0)
+    dense, spread = (
+        ElasticNetMLPClassifier(**FAST, scoring="f1_macro").fit(X, form) for form in (Y, sparse.csr_array(Y))
+    )
+    assert_array_equal(dense.predict_proba(X), spread.predict_proba(X))
+
+
+@pytest.mark.parametrize("setting", [{"mixup_alpha": 0.3}, {"normalization": "batch", "batch_size": 4}], ids=str)
+def test_weights_too_small_for_single_precision_count_as_none(setting):
+    weight = np.where(np.arange(200) % 4 == 0, 1.0, 1e-50)
+    model = RegularizedMLPClassifier(**FAST, **setting).fit(X.astype(np.float32), y, weight)
+    assert np.isfinite(model.loss_curve_).all()
+    assert_array_equal(
+        model.coefs_[0], RegularizedMLPClassifier(**FAST, **setting).fit(X[::4].astype(np.float32), y[::4]).coefs_[0]
+    )
+
+
+def test_read_only_inputs_are_predicted_without_a_warning(recwarn):
+    model = RegularizedMLPClassifier(**FAST).fit(X, y)
+    locked = X.copy()
+    locked.flags.writeable = False
+    assert_array_equal(model.predict(locked), model.predict(X))
+    assert not recwarn.list
+
+
+def test_a_fit_in_inference_mode_gives_a_module_that_can_be_trained():
+    with torch.inference_mode():
+        model = RegularizedMLPClassifier(**FAST).fit(X, y)
+    model.module_(torch.from_numpy(X)).sum().backward()
+
+
+def test_what_was_fitted_on_a_gpu_predicts_where_there_is_none(monkeypatch):
+    model = RegularizedMLPClassifier(**FAST).fit(X, y).set_params(device="cuda")
+    expected = model.set_params(device="cpu").predict_proba(X)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert_allclose(model.set_params(device="cuda").predict_proba(X), expected)
+
+
+def test_warm_start_refuses_another_activation_and_another_kind_of_labels():
+    model = RegularizedMLPClassifier(**FAST, warm_start=True).fit(X, y)
+    with pytest.raises(ValueError, match="cannot continue"):
+        model.set_params(activation="tanh").fit(X, y)
+    X3, Y3 = make_multilabel_classification(100, 5, n_classes=3, allow_unlabeled=False, random_state=0)
+    several = RegularizedMLPClassifier(**FAST, warm_start=True).fit(X3, Y3)
+    with pytest.raises(ValueError, match="cannot continue"):
+        several.fit(X3, np.arange(100) % 3)
+
+
+def test_errors_in_the_validation_set_say_so():
+    with pytest.raises(ValueError, match="In the validation set"):
+        RegularizedMLPClassifier().fit(X, y, X_val=np.full((3, 5), np.nan), y_val=[0, 1, 1])
+
+
+def test_fitted_weights_cannot_be_changed_behind_the_modules_back():
+    model = RegularizedMLPClassifier(**FAST).fit(X, y)
+    with pytest.raises(ValueError, match="read-only"):
+        model.coefs_[0][:] = 0
