@@ -149,8 +149,6 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     # What classifiers and regressors answer differently -------------------------------------------------------
 
     _y_numeric: ClassVar[bool]
-    _least_strata: ClassVar[int]
-    """How many strata a validation set must have for a score to mean anything."""
     _n_outputs: int
 
     @abstractmethod
@@ -160,6 +158,10 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     @abstractmethod
     def _encode(self, y: Array) -> Array:
         """Return targets ``(n, C)`` for the engine, of labels or values that must fit what was learnt."""
+
+    @abstractmethod
+    def _perfect_outputs(self, targets: Array) -> Array:
+        """Return outputs ``(n, C)`` that predict the targets."""
 
     @property
     @abstractmethod
@@ -321,8 +323,8 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     def _check_weight(self, sample_weight: ArrayLike, X: Any, name: str) -> Array:
         if not np.any(np.asarray(sample_weight)):
             raise ValueError(
-                f"{name} of {type(self).__name__} must hold a weight above 0; all {np.size(sample_weight)} weights "
-                "are 0, which leaves no sample to learn from."
+                f"Sample weights must contain at least one non-zero number; all {np.size(sample_weight)} of {name} "
+                f"are 0, which leaves {type(self).__name__} no sample to learn from."
             )
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, copy=True)
         if (weight < 0).any():
@@ -521,17 +523,19 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         return score
 
     def _check_scoring(self, table: Table | None) -> None:
-        """Score once before training: what a scorer cannot do with this validation set it says now."""
+        """Score perfect predictions before training: what the validation set does not allow shows now."""
         score = None if table is None else self._score_function(table)
         if score is None or table is None:
             return
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # constant predictions are not what the warning is to be about
-            value = score(np.zeros((len(table.targets), self._n_outputs)))
-        if not np.isfinite(value) or len(np.unique(self._strata(table.targets))) < self._least_strata:
+        with warnings.catch_warnings(record=True) as complaints:
+            warnings.simplefilter("always")
+            value = score(self._perfect_outputs(table.targets))
+        reasons = [str(w.message) for w in complaints if issubclass(w.category, UserWarning)]
+        if reasons or not np.isfinite(value):
             raise ValueError(
-                f"{type(self).__name__}: scoring={self.scoring!r} gives {value} on the validation set of "
-                f"{len(table.targets)} samples, so early stopping cannot watch it. Hold out more "
+                f"{type(self).__name__}: scoring={self.scoring!r} gives {value} for perfect predictions of the "
+                f"validation set of {len(table.targets)} samples ({'; '.join(reasons) or 'not a number'}), so early "
+                "stopping cannot watch it. Hold out more "
                 "(validation_fraction) or pass X_val and y_val with samples of every class."
             )
 

@@ -28,7 +28,6 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
     _multilabel: bool
     _class_weight: Array | None
     _y_numeric: ClassVar[bool] = False
-    _least_strata: ClassVar[int] = 2
 
     @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
@@ -149,6 +148,9 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
         if self._multilabel or self._n_outputs == 1:
             return np.asarray(np.unique(targets, axis=0, return_inverse=True)[1].ravel())
         return np.asarray(targets.argmax(axis=1))
+
+    def _perfect_outputs(self, targets: Array) -> Array:
+        return np.where(targets > 0, 10.0, -10.0)
 
     @property
     def _keep_strata(self) -> bool:

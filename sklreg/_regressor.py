@@ -22,7 +22,6 @@ class BaseMLPRegressor(MultiOutputMixin, RegressorMixin, BaseRegularizedMLP):
 
     _y_is_1d: bool
     _y_numeric: ClassVar[bool] = True
-    _least_strata: ClassVar[int] = 0
 
     @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
@@ -69,6 +68,9 @@ class BaseMLPRegressor(MultiOutputMixin, RegressorMixin, BaseRegularizedMLP):
 
     def _strata(self, targets: Array) -> NDArray[np.int64]:
         return np.zeros(len(targets), dtype=np.int64)
+
+    def _perfect_outputs(self, targets: Array) -> Array:
+        return targets
 
     @property
     def _keep_strata(self) -> bool:

@@ -11,25 +11,26 @@ from sklearn.utils.fixes import parse_version
 
 from sklreg import ElasticNetMLP, ElasticNetMLPClassifier, RegularizedMLPClassifier, RegularizedMLPRegressor
 
+FEW_EPOCHS = {"max_iter": 25, "learning_rate_init": 0.01}
 SETTINGS = [
     {},
     {"normalization": "batch"},
     {"normalization": "layer", "activation": "silu"},
     {"l1": 1e-4},
-    {"batch_size": 32, "max_iter": 40},
+    {"batch_size": 32, "max_iter": 15},
     {"batch_size": "full", "early_stopping": False, "learning_rate": "cosine"},
     {"hidden_layer_sizes": (), "learning_rate_init": 0.05},
     {"solver": "sgd", "learning_rate_init": 0.05, "max_norm": 4.0, "max_grad_norm": 10.0},
 ]
 INSTANCES = [
-    estimator(**{"max_iter": 60, **setting})
+    estimator(**{**FEW_EPOCHS, **setting})
     for estimator in (RegularizedMLPClassifier, RegularizedMLPRegressor)
     for setting in SETTINGS
 ] + [
-    RegularizedMLPClassifier(max_iter=60, scoring="accuracy"),
-    RegularizedMLPRegressor(max_iter=60, scoring="neg_mean_absolute_error"),
+    RegularizedMLPClassifier(**FEW_EPOCHS, scoring="accuracy"),
+    RegularizedMLPRegressor(**FEW_EPOCHS, scoring="neg_mean_absolute_error"),
     *(
-        estimator(**{"max_iter": 60, **setting})
+        estimator(**{**FEW_EPOCHS, **setting})
         for estimator in (ElasticNetMLPClassifier, ElasticNetMLP)
         for setting in ({}, {"hidden_layer_sizes": (), "learning_rate_init": 0.05})
     ),
