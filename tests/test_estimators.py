@@ -494,3 +494,13 @@ def test_what_is_fitted_on_cuda_is_close_to_the_cpu_and_kept_there(estimator, bi
     on_cpu = estimator(**FAST, device="cpu").fit(X, y)
     assert next(on_gpu.module_.parameters()).device.type == "cpu"
     assert_allclose(on_gpu.coefs_[0], on_cpu.coefs_[0], rtol=1e-4, atol=1e-6)
+
+
+def test_a_validation_set_goes_through_a_pipelines_steps(binary):
+    X, y = binary
+    X = 100 * X + 5
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = RegularizedMLPClassifier(**FAST).set_fit_request(X_val=True, y_val=True)
+        pipeline = make_pipeline(StandardScaler(), model, transform_input=["X_val"])
+        pipeline.fit(X[:200], y[:200], X_val=X[200:], y_val=y[200:])
+    assert_allclose(-pipeline[-1].best_validation_score_, log_loss(y[200:], pipeline.predict_proba(X[200:])))
