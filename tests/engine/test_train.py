@@ -1,0 +1,197 @@
+"""The training loop against one written with torch's own layers and optimizers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy import sparse
+from torch import nn
+from torch.testing import assert_close
+
+from sklreg.engine import CSRRows, batch_bounds, train
+from sklreg.engine.modules import Layout, initial_row, plain_module
+from sklreg.engine.streams import Streams
+
+CPU = torch.device("cpu")
+# On three rows: rates and strengths of each row's own.
+ROWS = [
+    {"learning_rate_init": 0.01, "l2": 0.02, "label_smoothing": 0.1},
+    {"learning_rate_init": 0.03, "weight_decay": 0.3, "max_norm": 0.9, "seed": 1},
+    {"learning_rate_init": 0.02, "l2": 0.1, "weight_decay": 0.1, "data_seed": 1},
+]
+
+
+def numbers_of(module):
+    return torch.cat([t.flatten() for t in module.state_dict().values()])
+
+
+def mean_loss(output, y, weight):
+    loss = F.binary_cross_entropy_with_logits(output, y, reduction="none")[:, 0]
+    return loss.mean() if weight is None else (weight * loss).mean()
+
+
+def with_torch(job):
+    """Train a job with torch alone; return the best module and the losses of every epoch."""
+    static, h = job.static, job.hyperparameters
+    streams = Streams(job.seed, CPU)
+    layout = Layout(static.n_features, static.hidden_layer_sizes, static.n_outputs, static.normalization)
+    row = initial_row(layout, static.activation, job.initial_output, streams)
+    module = plain_module(layout, static.activation, row, job.units, 0.0, 0.0).train()
+    linears = [m for m in module if isinstance(m, nn.Linear)]
+    weights = [m.weight for m in linears]
+    others = [p for p in module.parameters() if all(p is not w for w in weights)]
+    if static.solver == "adam":
+        # L2 is in the gradient below, so that decay can be set besides it.
+        groups = [{"params": weights, "weight_decay": h.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, lr=h.learning_rate_init)
+    else:
+        optimizer = torch.optim.SGD(module.parameters(), lr=h.learning_rate_init, momentum=h.momentum)
+    bounds = batch_bounds(static.n_samples, static.batch_size)
+    schedule = (
+        torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, h.max_iter * len(bounds))
+        if static.schedule == "cosine"
+        else None
+    )
+    X, y, weight = job.train_set.X.values, job.train_set.y, job.train_set.weight
+    held = job.validation_set
+    history, best = [], (float("inf"), 0, None)
+    for epoch in range(1, h.max_iter + 1):
+        order = torch.from_numpy(streams.order.permutation(static.n_samples))
+        total = 0.0
+        for start, stop in bounds:
+            index = order[start:stop]
+            target = y[index] * (1 - 2 * h.label_smoothing) + h.label_smoothing
+            loss = mean_loss(module(X[index]), target, None if weight is None else weight[index])
+            total += loss.item() * (stop - start)
+            objective = loss + 0.5 * h.l2 * sum(w.square().sum() for w in weights)
+            optimizer.zero_grad()
+            objective.backward()
+            if static.solver == "sgd":  # torch's SGD has no decoupled decay
+                with torch.no_grad():
+                    for w in weights:
+                        w.mul_(1 - optimizer.param_groups[0]["lr"] * h.weight_decay)
+            optimizer.step()
+            with torch.no_grad():
+                for w in weights[:-1]:
+                    w.copy_(torch.renorm(w, 2, 0, h.max_norm))
+            if schedule:
+                schedule.step()
+        with torch.no_grad():
+            module.eval()
+            validation = mean_loss(module(held.X.values), held.y, held.weight).item()
+            module.train()
+        history.append((total / static.n_samples, validation))
+        if validation < best[0]:
+            best = (validation, epoch, numbers_of(module).clone())
+    return best, history
+
+
+@pytest.mark.parametrize("n_models", [1, 3])
+@pytest.mark.parametrize(
+    "static",
+    [
+        {},
+        {"weighted": True, "schedule": "cosine"},
+        {"solver": "sgd"},
+        {"normalization": "layer"},
+        {"hidden": (), "schedule": "cosine", "weighted": True},
+    ],
+    ids=str,
+)
+def test_training_is_what_torchs_layers_and_optimizers_do(make_job, static, n_models):
+    rows = [{k: v for k, v in row.items() if k != "max_norm" or static.get("hidden") != ()} for row in ROWS]
+    jobs = [make_job(**static, **row, max_iter=4 + k) for k, row in enumerate(rows[:n_models])]
+    for result, job in zip(train(jobs), jobs, strict=True):
+        (_, best_iter, best), history = with_torch(job)
+        assert_close(numbers_of(result.module), best, rtol=1e-4, atol=1e-6)
+        assert result.best_iter == best_iter
+        ours = [(r["loss"], r["validation_loss"]) for r in result.history]
+        assert_close(torch.tensor(ours), torch.tensor(history), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("normalization", [None, "batch", "layer"])
+def test_the_module_has_the_validation_loss_of_its_best_epoch(make_job, normalization):
+    jobs = [make_job(normalization=normalization, dropout=0.3 * k, learning_rate_init=0.1, seed=k) for k in range(3)]
+    for result, job in zip(train(jobs), jobs, strict=True):
+        losses = [r["validation_loss"] for r in result.history]
+        held = job.validation_set
+        assert_close(mean_loss(result.module(held.X.values), held.y, held.weight).item(), min(losses))
+        assert result.best_iter == losses.index(min(losses)) + 1
+
+
+@pytest.mark.parametrize("batch_size", [50, 1000])
+def test_sparse_inputs_train_as_their_dense_form(make_job, batch_size):
+    dense = make_job(batch_size=batch_size, input_dropout=0.2, mixup_alpha=0.3)
+
+    def in_csr_form(samples):
+        csr = sparse.csr_array(samples.X.values.numpy())
+        rows = CSRRows(*(torch.from_numpy(a).to(d) for a, d in (
+            (csr.indptr, torch.int64), (csr.indices, torch.int64), (csr.data, torch.float64))), csr.shape[1])  # fmt: skip
+        return replace(samples, X=rows)
+
+    job = replace(
+        dense,
+        static=replace(dense.static, is_sparse=True),
+        train_set=in_csr_form(dense.train_set),
+        validation_set=in_csr_form(dense.validation_set),
+    )
+    a, b = train([dense, job])
+    assert torch.equal(numbers_of(a.module), numbers_of(b.module))
+    assert a.history == b.history
+
+
+def test_a_row_ends_when_its_listener_says_so_and_what_it_is_shown_is_a_copy(make_job):
+    seen = []
+
+    def listen(record, snapshot):
+        seen.append((record["epoch"], snapshot(), snapshot()))
+        return record["epoch"] == 3
+
+    told, other = train([replace(make_job(n_validation=0), on_epoch=listen), make_job(n_validation=0, seed=1)])
+    assert (len(told.history), len(other.history)) == (3, 6)
+    assert [epoch for epoch, *_ in seen] == [1, 2, 3]
+    for (_, module, twin), (_, later, _) in zip(seen, seen[1:], strict=False):
+        assert torch.equal(numbers_of(module), numbers_of(twin))
+        assert not torch.equal(numbers_of(module), numbers_of(later))  # went on without changing the earlier one
+    assert torch.equal(numbers_of(seen[-1][1]), numbers_of(told.module))
+    alone = train([make_job(n_validation=0, max_iter=3)])[0]
+    assert torch.equal(numbers_of(told.module), numbers_of(alone.module))
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+@pytest.mark.parametrize("normalization", [None, "batch"])
+def test_a_training_continued_with_its_optimizer_is_one_training(make_job, solver, normalization):
+    setting = {
+        "solver": solver, "normalization": normalization, "batch_size": 1000, "n_validation": 0, "l1": 1e-3, "l2": 1e-2,
+    }  # fmt: skip
+    whole = train([make_job(**setting, max_iter=7)])[0]
+    first = train([make_job(**setting, max_iter=3)])[0]
+    kept = first.optimizer_state.moments.clone(), numbers_of(first.module).clone()
+    going_on = replace(
+        make_job(**setting, max_iter=4), start=first.module, optimizer_state=first.optimizer_state
+    )
+    second = train([going_on, make_job(**setting, max_iter=2)])[0]
+    assert_close(numbers_of(second.module), numbers_of(whole.module), rtol=1e-12, atol=1e-14)
+    assert second.optimizer_state.n_steps == whole.optimizer_state.n_steps == 7
+    # What the job came with is as it was.
+    assert torch.equal(first.optimizer_state.moments, kept[0])
+    assert torch.equal(numbers_of(first.module), kept[1])
+
+
+def test_a_module_shares_no_memory_with_that_of_another_row_or_with_its_start(make_job):
+    start = train([make_job(n_validation=0)])[0].module
+    job = replace(make_job(n_validation=0), start=start)
+    a, b = (result.module for result in train([job, job]))
+    pointers = [p.untyped_storage().data_ptr() for m in (start, a, b) for p in m.parameters()]
+    assert len(set(pointers)) == len(pointers)
+
+
+def test_penalties_are_of_the_mean_loss_and_not_of_its_history(make_job):
+    """The history holds the loss alone: the first epoch's, taken before the one step, is the same under any penalty."""
+    setting = {"batch_size": 1000, "max_iter": 1}
+    plain, penalised = train([make_job(**setting), make_job(**setting, l1=0.5, l2=0.5)])
+    assert plain.history[0]["loss"] == penalised.history[0]["loss"]
+    assert not torch.equal(numbers_of(plain.module), numbers_of(penalised.module))
