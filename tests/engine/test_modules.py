@@ -109,3 +109,47 @@ def test_a_score_that_is_not_finite_is_never_the_best():
         assert not stopping.update(torch.tensor([score]), state + epoch, epoch).item()
     assert stopping.best_iter.item() == 3
     assert stopping.best_state.item() == 3
+
+
+@pytest.mark.parametrize("n_models", [1, 3])
+@pytest.mark.parametrize("normalization", ["batch", "layer"])
+def test_in_training_a_network_is_torchs_layers_in_training_model_by_model(normalization, n_models):
+    layout = Layout(5, (7, 4), 2, normalization)
+    state = random_state(layout, n_models, torch.float64)
+    units = OutputUnits(torch.ones(2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64))
+    modules = [plain_module(layout, "tanh", state[k : k + 1], units, 0.0, 0.0).train() for k in range(n_models)]
+    X = torch.randn(n_models, 11, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    outputs = Network(layout, "tanh", state).forward(X, TrainingMode(None, None, None, 0))
+    for k, module in enumerate(modules):
+        assert_close(module(X[k]), outputs[k])
+
+
+def test_running_averages_weigh_a_sample_as_its_copies():
+    layout = Layout(3, (4,), 1, "batch")
+    weight = torch.tensor([[1.0, 2, 3, 1, 1, 2]], dtype=torch.float64)
+    X = torch.randn(1, 6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    averages = []
+    for inputs, sample_weight in ((X, weight), (X.repeat_interleave(weight[0].long(), dim=1), None)):
+        state = initial_row(layout, "relu", torch.zeros(1, dtype=torch.float64), Streams(0, CPU))
+        Network(layout, "relu", state).forward(inputs, TrainingMode(None, None, sample_weight, 4))
+        averages.append([layout.view(state, name).clone() for name in ("running_mean0", "running_var0")])
+    assert_close(*averages)
+
+
+def test_predicting_changes_nothing_that_a_network_holds():
+    layout = Layout(3, (4,), 2, "batch")
+    state = random_state(layout, 2, torch.float64)
+    before = state.clone()
+    network = Network(layout, "relu", state)
+    X = torch.randn(2, 6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(network.forward(X), network.forward(X))
+    assert torch.equal(state, before)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_an_untrained_model_predicts_the_initial_output_for_every_sample(activation):
+    layout = Layout(6, (8, 5), 2, "layer")
+    prior = torch.tensor([0.3, -1.2], dtype=torch.float64)
+    state = initial_row(layout, activation, prior, Streams(0, CPU))
+    X = torch.randn(1, 9, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(Network(layout, activation, state).forward(X)[0], prior.expand(9, 2))

@@ -120,3 +120,43 @@ def test_cosine_falls_from_one_to_zero_and_constant_stays():
     assert_allclose(schedule_factor("constant", progress), 1)
     with pytest.raises(ValueError, match="'constant' or 'cosine'; got 'step'"):
         schedule_factor("step", progress)
+
+
+@pytest.mark.parametrize("kind", [Adam, SGD])
+def test_a_row_steps_on_as_it_would_alone_once_others_have_left(kind):
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(3, 6, generator=generator, dtype=torch.float64)
+    target = torch.randn(3, 6, generator=generator, dtype=torch.float64)
+    strengths = {
+        "l1": [0.1, 0.02, 0.0], "l2": STRENGTHS, "weight_decay": [0.0, 0.2, 0.1], "momentum": [0.5, 0.9, 0.0],
+        "max_grad_norm": [math.inf, 0.5, 2.0],
+    }  # fmt: skip
+    w = start.clone()
+    optimizer = ours(kind, w, **strengths)
+    for _ in range(4):
+        optimizer.step(w - target, column(RATES))
+    rows = torch.tensor([2, 1])
+    w = w[rows]
+    optimizer.select(rows, w)
+    for _ in range(4):
+        optimizer.step(w - target[rows], column(RATES)[rows])
+    for place, k in enumerate(rows.tolist()):
+        alone = start[k : k + 1].clone()
+        single = ours(kind, alone, **{name: values[k : k + 1] for name, values in strengths.items()})
+        for _ in range(8):
+            single.step(alone - target[k], column(RATES[k : k + 1]))
+        assert_close(w[place], alone[0], rtol=1e-12, atol=1e-14)
+
+
+def test_clipping_is_torchs_for_every_row_and_leaves_the_penalty_its_full_strength():
+    w = torch.full((2, 4), 2.0, dtype=torch.float64)
+    gradient = torch.randn(2, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    bounds, l2 = [0.1, math.inf], 0.5
+    expected = []
+    for k, bound in enumerate(bounds):
+        parameter = w[k].clone().requires_grad_()
+        parameter.grad = gradient[k].clone()
+        torch.nn.utils.clip_grad_norm_([parameter], bound)
+        expected.append(w[k] - 0.1 * (parameter.grad + l2 * w[k]))
+    ours(SGD, w, l2=[l2, l2], max_grad_norm=bounds).step(gradient, column([0.1, 0.1]))
+    assert_close(w, torch.stack(expected), rtol=1e-5, atol=1e-6)

@@ -24,6 +24,15 @@ ROWS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Steps this small are slower with a second thread."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)
+
+
 def numbers_of(module):
     return torch.cat([t.flatten() for t in module.state_dict().values()])
 
