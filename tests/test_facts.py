@@ -192,48 +192,6 @@ def test_p8_without_hidden_layer_classification_is_logistic_regression(n_classes
     assert_allclose(model.predict_proba(X), expected.predict_proba(X), atol=1e-3)
 
 
-@pytest.mark.parametrize("weights", ["sample", "class"])
-def test_p8_logistic_regression_also_under_weights_with_their_sum_in_place_of_n(weights):
-    X, y = make_classification(250, 10, n_informative=4, n_classes=3, flip_y=0.1, random_state=0)
-    X, alpha = (X - X.mean(0)) / X.std(0), 0.03
-    class_weight = {0: 1.0, 1: 3.0, 2: 0.5} if weights == "class" else None
-    sample_weight = np.random.default_rng(0).uniform(0.2, 2, 250) if weights == "sample" else None
-    total = sample_weight.sum() if class_weight is None else sum(class_weight[c] for c in y)
-    penalty = {} if parse_version(sklearn.__version__) >= parse_version("1.8") else {"penalty": "elasticnet"}
-    expected = LogisticRegression(
-        solver="saga", l1_ratio=0.5, C=1 / (total * alpha), tol=1e-9, max_iter=100_000, class_weight=class_weight,
-        **penalty,
-    ).fit(X, y, sample_weight)  # fmt: skip
-    model = ElasticNetMLPClassifier(alpha=alpha, l1_ratio=0.5, class_weight=class_weight, **CONVEX)
-    model.fit(X, y, sample_weight)
-    assert_allclose(model.coefs_[0].T, expected.coef_, atol=1e-4)
-    assert_array_equal(model.coefs_[0].T == 0, expected.coef_ == 0)
-
-
-@pytest.mark.parametrize("unit", [1.0, 20.0])
-def test_p8_also_with_hidden_layers_training_rests_where_the_stated_objective_is_stationary(unit):
-    """By autograd on the fitted module in the target's own units: |gradient| <= l1 at zeros, = -l1 sign(w) elsewhere."""
-    X, t = make_regression(200, 5, noise=5, random_state=0)
-    t = (t - t.mean()) / t.std()
-    Y = unit * np.column_stack([t, 1.5 * t**2 + np.random.default_rng(0).normal(size=200)])  # of unequal spread
-    l1, l2 = 5e-3 * unit**2, 1e-2 * unit**2
-    model = RegularizedMLPRegressor(
-        (4,), activation="tanh", l1=l1, l2=l2, weight_decay=0.0, early_stopping=False, batch_size="full",
-        learning_rate="cosine", learning_rate_init=0.02, max_iter=2500, random_state=0,
-    ).fit(X, Y)  # fmt: skip
-    loss = 0.5 * (model.module_(torch.from_numpy(X)) - torch.from_numpy(Y)).square().sum(1).mean()
-    parameters = list(model.module_.parameters())
-    for w, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
-        w = w.detach()
-        if w.ndim == 1:
-            assert_allclose(gradient, 0, atol=1e-6 * unit**2)  # no penalty on biases
-            continue
-        gradient = gradient + l2 * w
-        assert (gradient[w == 0].abs() <= l1 * (1 + 1e-9)).all()
-        assert_allclose((gradient + l1 * w.sign())[w != 0], 0, atol=1e-6 * unit**2)
-    assert model.n_nonzero_ < sum(c.size for c in model.coefs_)
-
-
 def test_p9_the_stronger_the_penalty_the_smaller_the_weights_and_too_much_predicts_a_constant():
     X, y = make_classification(300, 10, n_informative=5, random_state=0)
     setting = {
@@ -296,27 +254,6 @@ def test_d2_variance_of_a_unit_under_dropout(rate):
     x = mu + sigma * torch.randn(1, 2000, 100, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     dropped = x * dropout(rate).mask(x, "dropout")
     assert_allclose(dropped.var().item(), sigma**2 / (1 - rate) + mu**2 * rate / (1 - rate), rtol=0.02)
-
-
-def test_d3_dropout_kept_on_gives_a_spread_of_predictions_that_grows_away_from_the_data():
-    X, y = make_regression(200, 5, noise=5, random_state=0)
-    points = torch.from_numpy(np.stack([X[0], 10 * X[0]]))
-
-    def passes(rate):
-        model = RegularizedMLPRegressor((64,), dropout=rate, max_iter=30, random_state=0).fit(X, (y - y.mean()) / y.std())
-        inference = model.module_(points).detach()[:, 0]
-        with torch.random.fork_rng(), torch.no_grad():
-            torch.manual_seed(0)
-            module = model.module_.train()
-            return torch.stack([module(points)[:, 0] for _ in range(1000)]), inference
-
-    outputs, inference = passes(0.3)
-    near, far = outputs.std(0).tolist()
-    assert far > 3 * near > 0
-    assert_allclose(outputs.mean(0), inference, atol=5 * far / 1000**0.5)  # one hidden layer: the mean is exact
-    outputs, inference = passes(0.0)
-    assert (outputs == outputs[0]).all()
-    assert_array_equal(outputs[0], inference)
 
 
 def batch_norm_network(gamma, beta):
@@ -410,24 +347,6 @@ def test_e1_the_restored_network_is_that_of_the_best_epoch():
     assert shorter.best_iter_ == shorter.n_iter_  # ends there, so nothing is restored
     for coef, expected in zip(model.coefs_, shorter.coefs_, strict=True):
         assert_array_equal(coef, expected)
-
-
-@pytest.mark.parametrize("n_steps", [1, 10, 60])
-def test_e2_stopping_after_t_steps_shrinks_each_eigendirection_by_its_own_factor(n_steps):
-    """Of least squares under plain gradient descent from zero: the factor is 1 - (1 - step * eigenvalue) ** t."""
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(100, 4)) * [2.0, 1.0, 0.5, 0.1]
-    X -= X.mean(0)
-    y = X @ [1.0, -2.0, 3.0, 4.0] + rng.normal(size=100)
-    y -= y.mean()
-    eigenvalues, directions = np.linalg.eigh(X.T @ X / 100)
-    least_squares = directions.T @ np.linalg.lstsq(X, y, rcond=None)[0]
-    model = RegularizedMLPRegressor(
-        (), solver="sgd", momentum=0.0, weight_decay=0.0, learning_rate_init=0.1, batch_size="full", max_iter=n_steps,
-        early_stopping=False, random_state=0,
-    ).fit(X, y)  # fmt: skip
-    reached = directions.T @ model.coefs_[0][:, 0]
-    assert_allclose(reached, (1 - (1 - 0.1 * eigenvalues) ** n_steps) * least_squares, rtol=1e-9)
 
 
 def test_t1_label_smoothing_gives_the_others_an_equal_share_of_epsilon():
