@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -137,8 +138,8 @@ def test_sparse_inputs_train_as_their_dense_form(make_job, batch_size):
 
     def in_csr_form(samples):
         csr = sparse.csr_array(samples.X.values.numpy())
-        rows = CSRRows(*(torch.from_numpy(a).to(d) for a, d in (
-            (csr.indptr, torch.int64), (csr.indices, torch.int64), (csr.data, torch.float64))), csr.shape[1])  # fmt: skip
+        parts = ((csr.indptr, torch.int64), (csr.indices, torch.int64), (csr.data, torch.float64))
+        rows = CSRRows(*(torch.from_numpy(a).to(d) for a, d in parts), csr.shape[1])
         return replace(samples, X=rows)
 
     job = replace(
@@ -162,7 +163,7 @@ def test_a_row_ends_when_its_listener_says_so_and_what_it_is_shown_is_a_copy(mak
     told, other = train([replace(make_job(n_validation=0), on_epoch=listen), make_job(n_validation=0, seed=1)])
     assert (len(told.history), len(other.history)) == (3, 6)
     assert [epoch for epoch, *_ in seen] == [1, 2, 3]
-    for (_, module, twin), (_, later, _) in zip(seen, seen[1:], strict=False):
+    for (_, module, twin), (_, later, _) in pairwise(seen):
         assert torch.equal(numbers_of(module), numbers_of(twin))
         assert not torch.equal(numbers_of(module), numbers_of(later))  # went on without changing the earlier one
     assert torch.equal(numbers_of(seen[-1][1]), numbers_of(told.module))
@@ -179,9 +180,7 @@ def test_a_training_continued_with_its_optimizer_is_one_training(make_job, solve
     whole = train([make_job(**setting, max_iter=7)])[0]
     first = train([make_job(**setting, max_iter=3)])[0]
     kept = first.optimizer_state.moments.clone(), numbers_of(first.module).clone()
-    going_on = replace(
-        make_job(**setting, max_iter=4), start=first.module, optimizer_state=first.optimizer_state
-    )
+    going_on = replace(make_job(**setting, max_iter=4), start=first.module, optimizer_state=first.optimizer_state)
     second = train([going_on, make_job(**setting, max_iter=2)])[0]
     assert_close(numbers_of(second.module), numbers_of(whole.module), rtol=1e-12, atol=1e-14)
     assert second.optimizer_state.n_steps == whole.optimizer_state.n_steps == 7
