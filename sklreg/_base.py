@@ -88,7 +88,8 @@ class Table(NamedTuple):
         y = (self.targets - units.offset.numpy()) / units.scale.numpy()
         weight = None
         if self.loss_weight is not None and np.ptp(self.loss_weight) > 0:  # equal weights are none
-            weight = torch.from_numpy(self.loss_weight / self.loss_weight.mean()).to(dtype)
+            relative = self.loss_weight / self.loss_weight.mean()
+            weight = torch.from_numpy(np.maximum(relative, _LEAST_WEIGHT)).to(dtype)  # not 0 in single precision
         return Samples(_to_rows(self.X, numpy_dtype), torch.from_numpy(y).to(dtype), weight)
 
 

@@ -224,3 +224,17 @@ def test_fitted_weights_cannot_be_changed_behind_the_modules_back():
     model = RegularizedMLPClassifier(**FAST).fit(X, y)
     with pytest.raises(ValueError, match="read-only"):
         model.coefs_[0][:] = 0
+
+
+@pytest.mark.parametrize("setting", [{"mixup_alpha": 0.3}, {"normalization": "batch", "batch_size": 4}], ids=str)
+def test_a_class_of_hardly_any_weight_does_not_end_the_training(setting):
+    model = RegularizedMLPClassifier(**FAST, **setting, class_weight={0: 1e-50, 1: 1.0})
+    assert np.isfinite(model.fit(X.astype(np.float32), y).loss_curve_).all()
+
+
+def test_a_moment_that_overflows_is_divergence():
+    """Adam would hold the weights of an infinite second moment still, and say nothing."""
+    model = RegularizedMLPRegressor(**FAST, dtype="float32").partial_fit(X, target)
+    with pytest.warns(ConvergenceWarning, match="diverged"):
+        model.partial_fit(np.r_[1e20 * X[:1], X[1:]], target)
+    assert model._passes.optimizer_state.moments.isfinite().all()

@@ -213,6 +213,8 @@ class _Stack:
     def _end_epoch(self, n_iter: int, train_loss: Tensor, validation_loss: Tensor | None, score: Tensor | None) -> None:
         """Write the epoch down, and let the rows go that are done."""
         finite = train_loss.isfinite() & self.state.sum(1).isfinite()
+        for moment in self.optimizer.moments:  # one that has overflowed would hold its weight still for good
+            finite &= moment.isfinite().all(1)
         if validation_loss is not None:
             finite &= validation_loss.isfinite()
         criterion = torch.where(finite, -train_loss * self.loss_unit if score is None else score, torch.nan)
