@@ -1,6 +1,7 @@
 """Regularized multilayer perceptrons for tabular data, as scikit-learn estimators."""
 
 from sklreg import datasets
+from sklreg._batched import batched_training
 from sklreg.elastic_net import ElasticNetMLP, ElasticNetMLPClassifier
 from sklreg.regularized import RegularizedMLPClassifier, RegularizedMLPRegressor
 
@@ -12,5 +13,6 @@ __all__ = [
     "RegularizedMLPClassifier",
     "RegularizedMLPRegressor",
     "__version__",
+    "batched_training",
     "datasets",
 ]

@@ -23,6 +23,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor, nn
 
+from sklreg._batched import device_of_block, train_here
 from sklreg._callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
 from sklreg._holdout import hold_out
 from sklreg._parameters import CONSTRAINTS
@@ -39,8 +40,8 @@ from sklreg.engine import (
     Samples,
     Static,
     batch_bounds,
+    count_batches,
     threads_for,
-    train,
 )
 
 Array = NDArray[Any]
@@ -246,7 +247,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         units, initial_output = self._units(train_table)
         job = self._make_job(train_table, validation_table, units, initial_output, seed, start=previous, tasks=tasks)
         self._check_scoring(validation_table)
-        self._keep(train([job])[0], units)
+        self._keep(train_here(job), units)
         if tasks is not None:
             tasks.end()
         return self
@@ -277,7 +278,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             single_pass=True,
         )
         history = self.__dict__.get("history_", [])
-        result = train([job])[0]
+        result = train_here(job)
         self._keep(result, units)
         self.history_ = [*history, {**result.history[0], "epoch": float(len(history) + 1)}]
         self.best_iter_ = len(self.history_)
@@ -400,7 +401,8 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
                     f"{'0' if active[0] == 'dropout' else 'None'} or add a hidden layer."
                 )
         batch_size = self._resolve_batch_size(n_train)
-        if min(stop - start for start, stop in batch_bounds(n_train, batch_size)) < 2:
+        bounds = batch_bounds(n_train, count_batches(n_train, batch_size))
+        if min(stop - start for start, stop in bounds) < 2:
             for parameter in ("normalization", "mixup_alpha"):
                 value = getattr(self, parameter)
                 if value == "batch" or (parameter == "mixup_alpha" and value > 0):
@@ -448,7 +450,8 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         single_pass: bool = False,
     ) -> Job:
         """Translate parameters and samples for the engine; a ``single_pass`` is one epoch outside any schedule."""
-        device = _resolve_device(self.device, type(self).__name__)
+        wanted = (device_of_block() if self.device == "auto" else None) or self.device
+        device = _resolve_device(wanted, type(self).__name__)
         dtype = self._resolve_dtype(train_table.X, device)
         train_set = train_table.to_samples(units, dtype)
         validation_set = None if validation_table is None else validation_table.to_samples(units, dtype)
@@ -464,9 +467,8 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             loss=self._loss(),
             solver=self.solver,
             schedule="constant" if single_pass else self.learning_rate,
-            batch_size=self._resolve_batch_size(n_train),
-            n_samples=n_train,
-            n_validation=0 if validation_set is None else len(validation_set),
+            n_batches=count_batches(n_train, self._resolve_batch_size(n_train)),
+            has_validation=validation_set is not None,
             weighted=train_set.weight is not None,
             is_sparse=isinstance(train_set.X, CSRRows),
             dtype=dtype,
@@ -556,8 +558,6 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
 
     def _keep(self, result: Result, units: OutputUnits) -> None:
         """Set the fitted attributes."""
-        if result.error is not None:
-            raise result.error
         if result.diverged:
             warnings.warn(
                 f"{type(self).__name__} diverged in epoch {len(result.history)}: loss or weights were no longer "

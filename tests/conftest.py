@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sklreg.engine import DenseRows, Hyperparameters, Job, OutputUnits, Samples, Static
+from sklreg.engine import DenseRows, Hyperparameters, Job, OutputUnits, Samples, Static, count_batches
 
 
 def make_samples(n, d, dtype=torch.float64, seed=0, weighted=False):
@@ -38,8 +38,9 @@ def make_job():
 
         static = Static(
             n_features=d, hidden_layer_sizes=hidden, n_outputs=1, activation="relu", normalization=normalization,
-            loss="binary_cross_entropy", solver=solver, schedule=schedule, batch_size=min(batch_size, n), n_samples=n,
-            n_validation=n_validation, weighted=weighted, is_sparse=False, dtype=dtype, device=torch.device("cpu"),
+            loss="binary_cross_entropy", solver=solver, schedule=schedule, n_batches=count_batches(n, batch_size),
+            has_validation=n_validation > 0, weighted=weighted, is_sparse=False, dtype=dtype,
+            device=torch.device("cpu"),
         )  # fmt: skip
         return Job(
             static=static,

@@ -214,12 +214,17 @@ def test_p9_the_stronger_the_penalty_the_smaller_the_weights_and_too_much_predic
         assert models[-1].loss_curve_[-1] > models[0].loss_curve_[-1]
 
 
-def dropout(rate, n_models=1):
-    return DropoutNoise.of_rates(torch.full((n_models,), rate, dtype=torch.float64), [Streams(0, CPU)], None)
+def dropout(rate):
+    return DropoutNoise(torch.full((1,), rate, dtype=torch.float64), [Streams(0, CPU)], [0], "dropout")
+
+
+def mask_of(rate, x):
+    (mask,) = dropout(rate).masks(x, [x.shape[1]])
+    return mask.values
 
 
 def test_d1_dropout_zeroes_or_scales_up_and_its_mean_is_the_inference_output():
-    mask = dropout(0.5).mask(torch.empty(1, 1000, 100), "dropout")
+    mask = mask_of(0.5, torch.empty(1, 1000, 100))
     assert set(mask.unique().tolist()) == {0.0, 2.0}
     assert_allclose(mask.mean().item(), 1, atol=0.02)
     # Two hidden units: over the four masks, the mean output is the one without dropout.
@@ -239,7 +244,7 @@ def test_d1_dropout_is_off_when_predicting_and_never_on_the_output():
     assert torch.equal(network.forward(X), network.forward(X))
     # All hidden units dropped: what is left is the output's own bias, which no dropout touches.
     layout.view(state, "bias1")[:] = 5.0
-    mostly = TrainingMode(None, dropout(0.9999), None, 0)
+    mostly = TrainingMode(None, dropout(0.9999), [50], None, 0)
     assert (network.forward(X, mostly) == 5.0).double().mean() > 0.9
     X, y = make_classification(100, 5, random_state=0)
     model = RegularizedMLPClassifier((8,), dropout=0.5, max_iter=3, random_state=0).fit(X, y)
@@ -252,7 +257,7 @@ def test_d1_dropout_is_off_when_predicting_and_never_on_the_output():
 def test_d2_variance_of_a_unit_under_dropout(rate):
     mu, sigma = 1.5, 0.7
     x = mu + sigma * torch.randn(1, 2000, 100, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    dropped = x * dropout(rate).mask(x, "dropout")
+    dropped = x * mask_of(rate, x)
     assert_allclose(dropped.var().item(), sigma**2 / (1 - rate) + mu**2 * rate / (1 - rate), rtol=0.02)
 
 
@@ -265,7 +270,7 @@ def batch_norm_network(gamma, beta):
     return layout, state, Network(layout, "identity", state)
 
 
-TRAINING = TrainingMode(None, None, None, 0)
+TRAINING = TrainingMode(None, None, [], None, 0)
 
 
 def test_n1_batch_norm_of_ten_to_fifty():
@@ -282,7 +287,7 @@ def test_n2_batch_norm_takes_the_batch_in_training_and_running_averages_in_predi
     layout, state, network = batch_norm_network(1.0, 0.0)
     batches = 3 + 2 * torch.randn(200, 1, 64, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for step, batch in enumerate(batches):
-        out = network.forward(batch, TrainingMode(None, None, None, step))
+        out = network.forward(batch, TrainingMode(None, None, [], None, step))
         assert_allclose((out.mean().item(), out.std(correction=0).item()), (0, 1), atol=1e-4)
     assert_allclose(layout.view(state, "running_mean0").item(), 3, atol=0.2)
     assert_allclose(layout.view(state, "running_var0").item(), 4, atol=0.6)
@@ -377,7 +382,9 @@ def test_t2_mixup_moves_inputs_and_targets_by_the_same_beta_share():
             assert_close(result[k], (1 - share[k]) * part[k] + share[k] * part[k][partners[k]])
     assert torch.equal(mixed.X[1], X[1])
 
-    draws = Mixup([0.4, 0.0], [Streams(0, CPU), Streams(0, CPU)]).draw([(0, 8)] * 4000, [Streams(1, CPU)], X.dtype, CPU)
+    draws = Mixup([0.4, 0.0], [Streams(0, CPU), Streams(0, CPU)]).draw(
+        [[(0, 8)] * 4000], [Streams(1, CPU)], X.dtype, CPU
+    )
     share = draws.shares[:, 0].numpy()
     assert (draws.shares[:, 1] == 0).all()
     assert share.max() <= 0.5

@@ -83,7 +83,7 @@ def test_row_is_a_fit_through_the_estimators_data(make_job):
 
 def captured_job(model, X, y):
     """Return the job that ``fit`` hands to the engine."""
-    import sklreg._base
+    import sklreg._batched
 
     taken = []
 
@@ -91,12 +91,12 @@ def captured_job(model, X, y):
         taken.extend(jobs)
         raise InterruptedError
 
-    original, sklreg._base.train = sklreg._base.train, take
+    original, sklreg._batched.train = sklreg._batched.train, take
     try:
         with pytest.raises(InterruptedError):
             model.fit(X, y)
     finally:
-        sklreg._base.train = original
+        sklreg._batched.train = original
     return taken[0]
 
 

@@ -5,9 +5,10 @@ It knows nothing of scikit-learn.  A fit arrives as a :class:`Job`, :func:`train
 Not a public interface: names here may change without notice.
 """
 
-from sklreg.engine.data import CSRRows, DenseRows, Rows, Samples, batch_bounds
+from sklreg.engine.data import CSRRows, DenseRows, Rows, Samples, batch_bounds, count_batches
 from sklreg.engine.job import Hyperparameters, Job, OptimizerState, Result, Static
 from sklreg.engine.modules import ACTIVATIONS, OutputUnits
+from sklreg.engine.sharing import share_equal_samples
 from sklreg.engine.threads import threads_for
 from sklreg.engine.train import train
 
@@ -24,6 +25,8 @@ __all__ = [
     "Samples",
     "Static",
     "batch_bounds",
+    "count_batches",
+    "share_equal_samples",
     "threads_for",
     "train",
 ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -20,8 +21,11 @@ class Rows(Protocol):
     def slice(self, start: int, stop: int) -> Tensor:
         """Return the rows from ``start`` to ``stop`` as a dense tensor."""
 
-    def to(self, device: torch.device) -> Rows:
-        """Return the same table on ``device``."""
+    def map(self, function: Callable[[Tensor], Tensor]) -> Rows:
+        """Return a table of what ``function`` makes of each tensor of this one."""
+
+    def tensors(self) -> list[Tensor]:
+        """Return the tensors that hold the table."""
 
 
 class DenseRows(NamedTuple):
@@ -35,8 +39,11 @@ class DenseRows(NamedTuple):
     def slice(self, start: int, stop: int) -> Tensor:
         return self.values[start:stop]
 
-    def to(self, device: torch.device) -> DenseRows:
-        return DenseRows(self.values.to(device))
+    def map(self, function: Callable[[Tensor], Tensor]) -> DenseRows:
+        return DenseRows(function(self.values))
+
+    def tensors(self) -> list[Tensor]:
+        return [self.values]
 
 
 class CSRRows(NamedTuple):
@@ -60,8 +67,11 @@ class CSRRows(NamedTuple):
     def slice(self, start: int, stop: int) -> Tensor:
         return self.take(torch.arange(start, stop, device=self.indptr.device))
 
-    def to(self, device: torch.device) -> CSRRows:
-        return CSRRows(self.indptr.to(device), self.indices.to(device), self.values.to(device), self.n_features)
+    def map(self, function: Callable[[Tensor], Tensor]) -> CSRRows:
+        return CSRRows(*(function(tensor) for tensor in self.tensors()), self.n_features)
+
+    def tensors(self) -> list[Tensor]:
+        return [self.indptr, self.indices, self.values]
 
 
 @dataclass(frozen=True)
@@ -79,10 +89,19 @@ class Samples:
     def __len__(self) -> int:
         return self.y.shape[0]
 
-    def to(self, device: torch.device) -> Samples:
-        """Return the same samples on ``device``."""
-        weight = None if self.weight is None else self.weight.to(device)
-        return Samples(self.X.to(device), self.y.to(device), weight)
+    def map(self, function: Callable[[Tensor], Tensor]) -> Samples:
+        """Return samples of what ``function`` makes of each tensor of these."""
+        weight = None if self.weight is None else function(self.weight)
+        return Samples(self.X.map(function), function(self.y), weight)
+
+    def tensors(self) -> list[Tensor]:
+        """Return the tensors that hold the samples."""
+        return [*self.X.tensors(), self.y, *([] if self.weight is None else [self.weight])]
+
+    @property
+    def identity(self) -> tuple[int, ...]:
+        """What samples have in common that are held in the same memory."""
+        return tuple(id(tensor) for tensor in self.tensors())
 
     def with_weight(self) -> Samples:
         """Return the same samples with weights, equal ones where there were none."""
@@ -106,14 +125,24 @@ class Batch(NamedTuple):
     y: Tensor
     weight: Tensor | None
 
+    def pad(self, size: int) -> Batch:
+        """Fill up to ``size`` samples with ones that weigh nothing."""
+        weight = self.y.new_ones(len(self.y)) if self.weight is None else self.weight
+        missing = size - len(self.y)
+        return Batch(F.pad(self.X, (0, 0, 0, missing)), F.pad(self.y, (0, 0, 0, missing)), F.pad(weight, (0, missing)))
 
-def batch_bounds(n: int, batch_size: int) -> list[tuple[int, int]]:
-    """Cut ``n`` samples into the fewest batches of at most ``batch_size``, as equal as can be.
+
+def count_batches(n: int, batch_size: int) -> int:
+    """Return the fewest batches of at most ``batch_size`` that ``n`` samples make."""
+    return -(-n // batch_size)
+
+
+def batch_bounds(n: int, n_batches: int) -> list[tuple[int, int]]:
+    """Cut ``n`` samples into ``n_batches``, as equal as can be.
 
     No sample is left out of an epoch and no batch is left with a handful of samples, so that no step is much noisier
     than the others and batch normalization never meets a batch of one unless ``batch_size`` says so.
     """
-    n_batches = -(-n // batch_size)
     edges = [round(i * n / n_batches) for i in range(n_batches + 1)]
     return list(pairwise(edges))
 
@@ -122,8 +151,11 @@ def stack(batches: list[Batch], members: Tensor | None) -> Batch:
     """Give every row of the stack the batch of its source.
 
     ``members`` is ``(K,)``, the source of each row, or ``None`` where there is one source: its batch then gets a
-    leading axis of one, which broadcasts over the rows at no cost.
+    leading axis of one, which broadcasts over the rows at no cost.  Batches of unequal size are filled up.
     """
+    size = max(len(batch.y) for batch in batches)
+    if any(len(batch.y) < size for batch in batches):
+        batches = [batch.pad(size) for batch in batches]
     if members is None:
         only = batches[0]
         return Batch(only.X[None], only.y[None], None if only.weight is None else only.weight[None])

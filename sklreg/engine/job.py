@@ -27,9 +27,8 @@ class Static:
     loss: str
     solver: str
     schedule: str
-    batch_size: int
-    n_samples: int
-    n_validation: int
+    n_batches: int
+    has_validation: bool
     weighted: bool
     is_sparse: bool
     dtype: torch.dtype
@@ -83,6 +82,17 @@ class Job:
     on_epoch: Callable[[dict[str, float], Callable[[], nn.Sequential]], bool] | None = None
     """Told of every epoch, with a function that makes the network as it is then; True stops this fit."""
 
+    @property
+    def n_steps(self) -> int:
+        """Number of steps that were taken before this job."""
+        return 0 if self.optimizer_state is None else self.optimizer_state.n_steps
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the samples."""
+        tensors = self.train_set.tensors() + (self.validation_set.tensors() if self.validation_set else [])
+        return sum(tensor.nbytes for tensor in tensors)
+
 
 @dataclass(frozen=True)
 class Result:
@@ -93,4 +103,4 @@ class Result:
     best_iter: int
     diverged: bool
     optimizer_state: OptimizerState | None  # to go on from; after divergence, the one that the job came with
-    error: Exception | None  # what the job's own functions raised: it ended this fit and no other
+    n_together: int  # rows in the stack that this fit was one of

@@ -32,18 +32,21 @@ class Mixup:
         return any(a > 0 for a in self.alpha)
 
     def draw(
-        self, bounds: list[tuple[int, int]], streams: list[Streams], dtype: torch.dtype, device: torch.device
+        self, bounds: list[list[tuple[int, int]]], streams: list[Streams], dtype: torch.dtype, device: torch.device
     ) -> MixupDraws:
-        """Draw for one epoch, partners from the streams of each seed."""
-        partners = [
-            torch.from_numpy(np.stack([s.mixup_partners.permutation(stop - start) for s in streams])).to(device)
-            for start, stop in bounds
-        ]
-        shares = np.zeros((len(bounds), len(self.alpha)))
+        """Draw for one epoch, partners from the streams of each seed, which have ``bounds`` of batches of their own."""
+        partners = []
+        for batch in zip(*bounds, strict=True):
+            sizes = [stop - start for start, stop in batch]
+            index = np.tile(np.arange(max(sizes)), (len(sizes), 1))  # what fills up a smaller batch stays by itself
+            for row, stream, size in zip(index, streams, sizes, strict=True):
+                row[:size] = stream.mixup_partners.permutation(size)
+            partners.append(torch.from_numpy(index).to(device))
+        shares = np.zeros((len(partners), len(self.alpha)))
         for k, (alpha, generator) in enumerate(zip(self.alpha, self.shares, strict=True)):
             if alpha > 0:
                 # The larger part is the sample's own: beta is symmetric, and mixing a with b is mixing b with a.
-                share = generator.beta(alpha, alpha, len(bounds))
+                share = generator.beta(alpha, alpha, len(partners))
                 shares[:, k] = np.minimum(share, 1 - share)
         return MixupDraws(partners, torch.from_numpy(shares).to(device, dtype))
 
@@ -65,7 +68,7 @@ def mix(batch: Batch, partners: Tensor, share: Tensor) -> Batch:
     if batch.weight is not None:
         partner_weight = batch.weight.gather(1, partners)
         weight = batch.weight + share * (partner_weight - batch.weight)
-        y_share = share * partner_weight / weight
+        y_share = share * partner_weight / weight.clamp_min(torch.finfo(weight.dtype).tiny)  # 0 / 0 of what fills up
     X_partner = batch.X.gather(1, partners[:, :, None].expand(-1, -1, batch.X.shape[2]))
     y_partner = batch.y.gather(1, partners[:, :, None].expand(-1, -1, batch.y.shape[2]))
     X = batch.X + share[:, :, None] * (X_partner - batch.X)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import NamedTuple, Protocol
 
 import torch
@@ -27,6 +27,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "gelu": nn.GELU,
     "silu": nn.SiLU,
 }
+_LONG_RUN = 3  # rows to a mask, from where on a mask of their own for each run is cheaper than one for every row
 _EPSILON = 1e-5  # of both normalizations, as in torch
 _BATCH_NORM_MOMENTUM = 0.1  # torch's convention: the share of the new batch; 0.9 of the old average is kept
 
@@ -43,7 +44,8 @@ class Span(NamedTuple):
 
     start: int
     stop: int
-    shape: tuple[int, ...]
+    shape: tuple[int, int]
+    is_transposed: bool  # in memory
 
 
 class Layout:
@@ -58,7 +60,7 @@ class Layout:
         self._end = 0
         units = [n_features, *hidden_layer_sizes, n_outputs]
         for i, (n_in, n_out) in enumerate(pairwise(units)):
-            self._add(f"weight{i}", n_in, n_out)
+            self._add(f"weight{i}", n_in, n_out, is_transposed=i == len(hidden_layer_sizes))
         self.n_weights = self._end
         for i, n_out in enumerate(units[1:]):
             self._add(f"bias{i}", 1, n_out)
@@ -78,19 +80,19 @@ class Layout:
         """Number of linear layers."""
         return len(self.hidden_layer_sizes) + 1
 
-    def _add(self, name: str, *shape: int) -> None:
+    def _add(self, name: str, n_rows: int, n_columns: int, is_transposed: bool = False) -> None:
         # Every tensor starts at a multiple of 64 numbers, and so does every row.  Products then meet the same memory
         # alignment, and elementwise passes the same cut into vector registers, in every row: a row's result does not
         # depend on its place, to the bit.
-        start = self._end
-        self.spans[name] = Span(start, start + math.prod(shape), shape)
-        self._end = start + -(-math.prod(shape) // 64) * 64
+        start, size = self._end, n_rows * n_columns
+        self.spans[name] = Span(start, start + size, (n_rows, n_columns), is_transposed)
+        self._end = start + -(-size // 64) * 64
 
     def view(self, state: Tensor, name: str) -> Tensor:
         """Return one tensor of all models, ``(K, *shape)``, sharing memory with the state."""
-        start, stop, shape = self.spans[name]
-        tensor: Tensor = state[:, start:stop].unflatten(1, shape)
-        return tensor
+        start, stop, shape, is_transposed = self.spans[name]
+        tensor: Tensor = state[:, start:stop]
+        return tensor.unflatten(1, shape[::-1]).transpose(1, 2) if is_transposed else tensor.unflatten(1, shape)
 
     def parameter_names(self) -> list[str]:
         """Return the names of what is trained."""
@@ -119,39 +121,70 @@ def initial_row(layout: Layout, activation: str, initial_output: Tensor, streams
     return state
 
 
-class DropoutNoise(NamedTuple):
+class Mask(NamedTuple):
+    """What multiplies the rows from ``start`` to ``stop``: ``(n, d)`` for all of them, or ``(rows, n, d)``."""
+
+    start: int
+    stop: int
+    values: Tensor
+
+
+class DropoutNoise:
     """The 16-bit noise of dropout for every source of draws, and each row's rate.
 
     A number is dropped where its noise, shared by all rows of a source, falls below the row's own rate: of two rows,
     the one that drops more drops all that the other does.
+
+    ``rate`` is ``(K,)``, and ``members`` the source of draws of each row.
     """
 
-    streams: list[Streams]
-    members: Tensor | None  # (K,) source of each row; None where there is one
-    threshold: Tensor  # (K, 1, 1) int16
-    scale: Tensor  # (K, 1, 1)
-
-    @classmethod
-    def of_rates(cls, rate: Tensor, streams: list[Streams], members: Tensor | None) -> DropoutNoise | None:
-        """Prepare the rates ``(K,)``; ``None`` where nothing is ever dropped."""
-        if not bool((rate > 0).any()):
-            return None
+    def __init__(self, rate: Tensor, streams: list[Streams], members: list[int], purpose: str) -> None:
+        self.draws = [getattr(stream, purpose).draw for stream in streams]
         steps = (rate.double() * 2**16).round().clamp(max=2**16 - 1)  # rates to 1/65,536
         scale = (1 / (1 - steps / 2**16)).to(rate.dtype)
-        return cls(streams, members, (steps - 2**15).to(torch.int16)[:, None, None], scale[:, None, None])
+        thresholds, scales = (steps - 2**15).int().tolist(), scale.tolist()
+        # Neighbours with the same source and rate have the same mask.
+        self.runs: list[tuple[int, int, int, int, float]] = []  # first row, last, source, threshold, scale
+        for (source, threshold, factor), rows in groupby(
+            range(len(members)), key=lambda k: (members[k], thresholds[k], scales[k])
+        ):
+            first, *others = rows
+            self.runs.append((first, (others or [first])[-1] + 1, source, threshold, factor))
+        self.has_long_runs = len(members) >= _LONG_RUN * len(self.runs)
+        self.members = torch.tensor(members, device=rate.device) if len(streams) > 1 else None
+        self.threshold = (steps - 2**15).to(torch.int16)[:, None, None]
+        self.scale = scale[:, None, None]
 
-    def mask(self, x: Tensor, purpose: str) -> Tensor:
-        """Draw for ``x`` ``(K, n, d)`` what multiplies it: 0 where it is dropped, elsewhere ``1 / (1 - rate)``."""
-        draws = [getattr(streams, purpose).draw(*x.shape[1:]) for streams in self.streams]
-        noise = draws[0][None] if self.members is None else torch.stack(draws).index_select(0, self.members)
-        return torch.where(noise >= self.threshold, self.scale, 0)
+    def masks(self, x: Tensor, sizes: list[int]) -> list[Mask]:
+        """Draw for ``x`` ``(K, n, d)`` what multiplies it: 0 where it is dropped, elsewhere ``1 / (1 - rate)``.
+
+        ``sizes`` says how many of the ``n`` samples each source has.
+        """
+        n, d = x.shape[1:]
+        noise = [
+            F.pad(draw(size, d), (0, 0, 0, n - size)) if size < n else draw(size, d)
+            for draw, size in zip(self.draws, sizes, strict=True)
+        ]
+        if self.has_long_runs:
+            return [
+                Mask(start, stop, _mask(noise[source], threshold, scale, x.dtype))
+                for start, stop, source, threshold, scale in self.runs
+                if threshold > -(2**15)
+            ]
+        every = noise[0][None] if self.members is None else torch.stack(noise).index_select(0, self.members)
+        return [Mask(0, len(x), torch.where(every >= self.threshold, self.scale, 0))]
+
+
+def _mask(noise: Tensor, threshold: int, scale: float, dtype: torch.dtype) -> Tensor:
+    return (noise >= threshold).to(dtype).mul_(scale)
 
 
 class TrainingMode(NamedTuple):
     """What a forward pass needs in training and not in prediction."""
 
-    input_dropout: DropoutNoise | None
+    input_dropout: DropoutNoise | None  # None where no row drops anything
     dropout: DropoutNoise | None
+    sizes: list[int]  # samples in the batch of each source of draws
     weight: Tensor | None  # (K, n) sample weights, for the statistics of batch normalization
     n_steps: int  # steps taken before this one
 
@@ -170,30 +203,78 @@ class Layer(Protocol):
         """Take the gradient with respect to the last output; return that with respect to the input."""
 
 
+class Buffer:
+    """Memory for one tensor of every step.
+
+    Memory that is asked for and given back in every step costs more than the arithmetic in it, once a stack is wide:
+    the system hands out large pieces empty, page by page.
+    """
+
+    def __init__(self) -> None:
+        self._memory: Tensor | None = None
+
+    def shaped(self, like: Tensor, *shape: int) -> Tensor:
+        """Return a tensor to be written, of the dtype and device of ``like``; the last one becomes invalid."""
+        size = math.prod(shape)
+        if self._memory is None or self._memory.numel() < size:
+            self._memory = like.new_empty(size)
+        return self._memory[:size].view(shape)
+
+
 class Linear:
     """``K`` linear layers in one batched product."""
 
     def __init__(self, layout: Layout, i: int, state: Tensor, gradient: Tensor) -> None:
         self.weight, self.bias = layout.view(state, f"weight{i}"), layout.view(state, f"bias{i}")
-        self.weight_gradient, self.bias_gradient = (
-            layout.view(gradient, f"weight{i}"),
-            layout.view(gradient, f"bias{i}"),
-        )
+        self.weight_gradient = layout.view(gradient, f"weight{i}")
+        self.bias_gradient = layout.view(gradient, f"bias{i}")
         self.is_first = i == 0
+        self.output, self.input_gradient = Buffer(), Buffer()
 
     def forward(self, x: Tensor, mode: TrainingMode | None) -> Tensor:
         self.x = x
-        if self.weight.shape[2] == 1:
-            # Twice the one column: for a single column and a single model the library below would take another path,
-            # with another rounding, than for several models.
-            n_models, d_in, _ = self.weight.shape
-            return torch.baddbmm(self.bias.expand(-1, -1, 2), x, self.weight.expand(n_models, d_in, 2))[..., :1]
-        return torch.baddbmm(self.bias, x, self.weight)  # (K, n, d_out)
+        output = self.output.shaped(x, *x.shape[:2], self.weight.shape[2])
+        return torch.baddbmm(self.bias, x, self.weight, out=output)  # (K, n, d_out)
 
     def backward(self, gradient: Tensor) -> Tensor:
         torch.bmm(self.x.transpose(1, 2), gradient, out=self.weight_gradient)
         torch.sum(gradient, 1, keepdim=True, out=self.bias_gradient)
-        return gradient if self.is_first else torch.bmm(gradient, self.weight.transpose(1, 2))  # inputs are not trained
+        if self.is_first:  # inputs are not trained
+            return gradient
+        return torch.bmm(gradient, self.weight.transpose(1, 2), out=self.input_gradient.shaped(self.x, *self.x.shape))
+
+
+class OutputLinear:
+    """``K`` linear layers with few outputs, held and multiplied the other way round.
+
+    Products with two columns take several times as long as those with two rows.
+    """
+
+    def __init__(self, layout: Layout, i: int, state: Tensor, gradient: Tensor) -> None:
+        self.weight, self.bias = (layout.view(state, f"{name}{i}").transpose(1, 2) for name in ("weight", "bias"))
+        self.weight_gradient, self.bias_gradient = (
+            layout.view(gradient, f"{name}{i}").transpose(1, 2) for name in ("weight", "bias")
+        )
+        self.is_first = i == 0
+        self.input_gradient = Buffer()
+
+    def forward(self, x: Tensor, mode: TrainingMode | None) -> Tensor:
+        self.x = x
+        weight, bias = self.weight, self.bias  # (K, C, d_in) and (K, C, 1)
+        n_outputs = weight.shape[1]
+        if n_outputs == 1:
+            # Twice the one row: for a single row and a single model the library below would take another path, with
+            # another rounding, than for several models.
+            weight, bias = weight.repeat(1, 2, 1), bias.expand(-1, 2, -1)
+        return torch.baddbmm(bias, weight, x.transpose(1, 2))[:, :n_outputs].transpose(1, 2)  # (K, n, C)
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        torch.bmm(gradient.transpose(1, 2), self.x, out=self.weight_gradient)
+        torch.sum(gradient.transpose(1, 2), 2, keepdim=True, out=self.bias_gradient)
+        if self.is_first:
+            return gradient
+        product = torch.mul if self.weight.shape[1] == 1 else torch.bmm
+        return product(gradient, self.weight, out=self.input_gradient.shaped(self.x, *self.x.shape))
 
 
 class Activation:
@@ -212,29 +293,41 @@ class Activation:
 
 
 _aten = torch.ops.aten  # the kernels that autograd itself calls
+# In place where nobody asks for the input again.
 _ELEMENTWISE: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor, Tensor], Tensor]]] = {
-    "relu": (torch.relu, lambda g, x, y: _aten.threshold_backward(g, y, 0)),
-    "tanh": (torch.tanh, lambda g, x, y: _aten.tanh_backward(g, y)),
-    "logistic": (torch.sigmoid, lambda g, x, y: _aten.sigmoid_backward(g, y)),
+    "relu": (torch.relu_, lambda g, x, y: _aten.threshold_backward.grad_input(g, y, 0, grad_input=g)),
+    "tanh": (torch.tanh_, lambda g, x, y: _aten.tanh_backward(g, y)),
+    "logistic": (torch.sigmoid_, lambda g, x, y: _aten.sigmoid_backward(g, y)),
     "identity": (lambda x: x, lambda g, x, y: g),
     "gelu": (F.gelu, lambda g, x, y: _aten.gelu_backward(g, x)),
     "silu": (F.silu, lambda g, x, y: _aten.silu_backward(g, x)),
 }
+_DERIVED_FROM_OUTPUT = ("tanh", "logistic")  # relu too, but it needs to know no more than where the output is zero
 
 
 class Dropout:
     """Dropout of the inputs or of hidden units (Srivastava et al., 2014), inverted: off when predicting."""
 
-    def __init__(self, purpose: str) -> None:
-        self.purpose = purpose
+    def __init__(self, purpose: str, in_place: bool) -> None:
+        self.purpose, self.in_place = purpose, in_place
+        self.output = Buffer()
+        self.masks: list[Mask] = []
 
     def forward(self, x: Tensor, mode: TrainingMode | None) -> Tensor:
-        noise = None if mode is None else getattr(mode, self.purpose)
-        self.mask = None if noise is None else noise.mask(x, self.purpose)
-        return x if self.mask is None else x * self.mask
+        self.masks = []
+        noise: DropoutNoise | None = None if mode is None else getattr(mode, self.purpose)
+        if mode is None or noise is None:
+            return x
+        self.masks = noise.masks(x, mode.sizes)
+        return self._multiply(x if self.in_place else self.output.shaped(x, *x.shape).copy_(x))
 
     def backward(self, gradient: Tensor) -> Tensor:
-        return gradient if self.mask is None else gradient * self.mask
+        return self._multiply(gradient)
+
+    def _multiply(self, x: Tensor) -> Tensor:
+        for start, stop, values in self.masks:
+            x[start:stop].mul_(values)
+        return x
 
 
 class BatchNorm:
@@ -322,30 +415,26 @@ class Network:
 
     def __init__(self, layout: Layout, activation: str, state: Tensor) -> None:
         self.gradient = torch.zeros_like(state[:, : layout.n_params])
-        self.input_dropout = Dropout("input_dropout")
-        self.layers: list[Layer] = []
-        for i in range(layout.n_layers):
+        self.layers: list[Layer] = [Dropout("input_dropout", in_place=False)]
+        for i in range(layout.n_layers - 1):
             self.layers.append(Linear(layout, i, state, self.gradient))
-            if i == layout.n_layers - 1:
-                break
             if layout.normalization == "batch":
                 self.layers.append(BatchNorm(layout, i, state, self.gradient))
             elif layout.normalization == "layer":
                 self.layers.append(LayerNorm(layout, i, state, self.gradient))
-            self.layers += [Activation(activation), Dropout("dropout")]
+            in_place = activation not in _DERIVED_FROM_OUTPUT
+            self.layers += [Activation(activation), Dropout("dropout", in_place)]
+        self.layers.append(OutputLinear(layout, layout.n_layers - 1, state, self.gradient))
 
     def forward(self, x: Tensor, mode: TrainingMode | None = None) -> Tensor:
         """Return the outputs ``(K, n, C)`` for inputs ``(K, n, d)``; ``mode`` is ``None`` when predicting."""
-        x = self.input_dropout.forward(x, mode)
         for layer in self.layers:
             x = layer.forward(x, mode)
         return x
 
     def backward(self, gradient: Tensor) -> None:
         """Fill in the gradient of the parameters, from that of the outputs of the last forward pass."""
-        for layer in reversed(
-            self.layers
-        ):  # the dropout of the inputs has no parameters, and nobody asks what is behind it
+        for layer in reversed(self.layers[1:]):  # nobody asks what is behind the dropout of the inputs
             gradient = layer.backward(gradient)
 
 
@@ -379,10 +468,11 @@ def plain_module(
 
 def _plain_linear(weight: Tensor, bias: Tensor) -> nn.Linear:
     # Without torch's own initialization, which would draw from its global generator.
-    linear: nn.Linear = nn.utils.skip_init(nn.Linear, *weight.shape, dtype=weight.dtype)
-    with torch.no_grad():
-        linear.weight.copy_(weight.T)
-        linear.bias.copy_(bias)
+    linear = nn.Linear.__new__(nn.Linear)
+    nn.Module.__init__(linear)
+    linear.in_features, linear.out_features = weight.shape
+    linear.weight = nn.Parameter(weight.T.clone(memory_format=torch.contiguous_format))
+    linear.bias = nn.Parameter(bias.clone())
     return linear
 
 

@@ -39,6 +39,7 @@ class Optimizer(ABC):
         self.max_grad_norm = max_grad_norm
         self.n_steps = 0
         self.moments = [torch.zeros_like(params) for _ in range(self.n_moments)]
+        self._scratch = torch.empty_like(params)
         # Asked once, not in every step: on a GPU the answer means waiting for it.
         self._has_l1 = bool((penalty.l1 > 0).any())
         self._has_l2 = bool((penalty.l2 > 0).any())
@@ -77,6 +78,7 @@ class Optimizer(ABC):
         self.weight_decay, self.momentum = self.weight_decay[rows], self.momentum[rows]
         self.max_grad_norm = self.max_grad_norm[rows]
         self.moments = [m[rows] for m in self.moments]
+        self._scratch = torch.empty_like(params)
 
 
 class Adam(Optimizer):
@@ -100,7 +102,8 @@ class Adam(Optimizer):
         second.mul_(self.beta2).addcmul_(grad, grad, value=1 - self.beta2)
         bias1, bias2 = 1 - self.beta1**self.n_steps, math.sqrt(1 - self.beta2**self.n_steps)
         # bias2 is taken out of sqrt(v / bias2**2) + epsilon and put into the learning rate: one pass less.
-        step_size = (learning_rate * bias2) / second.sqrt().add_(self.epsilon * bias2)  # (K, P)
+        step_size = torch.sqrt(second, out=self._scratch).add_(self.epsilon * bias2)  # (K, P)
+        torch.div(learning_rate * bias2, step_size, out=step_size)
         self.params.addcmul_(first, step_size, value=-1 / bias1)
         return step_size[:, : self.n_weights]
 

@@ -7,7 +7,9 @@ and random stream of its own; rows meet in batched products and nowhere else.  A
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import torch
@@ -28,6 +30,7 @@ from sklreg.engine.modules import (
 )
 from sklreg.engine.optim import OPTIMIZERS, schedule_factor
 from sklreg.engine.penalties import ElasticNet, project_max_norm
+from sklreg.engine.plan import plan, with_less_memory
 from sklreg.engine.stopping import EarlyStopping
 from sklreg.engine.streams import Streams
 from sklreg.engine.threads import threads_for
@@ -35,37 +38,90 @@ from sklreg.engine.threads import threads_for
 _VALIDATION_CHUNK = 1024  # samples predicted at once; the same for any number of rows, as sums would round otherwise
 
 
-@torch.inference_mode(False)  # or the caller's, if any, would make modules that nobody can train further
-@torch.no_grad()
-def train(jobs: Sequence[Job]) -> list[Result]:
-    """Train every job and return the results in the same order; jobs of equal static choices train together."""
-    groups: dict[object, list[int]] = {}
-    for i, job in enumerate(jobs):
-        # A job that continues stands where no other does in its schedule, so it trains alone.
-        key = job.static if job.optimizer_state is None else i
-        groups.setdefault(key, []).append(i)
-    results: dict[int, Result] = {}
-    for members in groups.values():
-        results.update(zip(members, _Stack([jobs[i] for i in members]).train(), strict=True))
-    return [results[i] for i in range(len(jobs))]
+def train(
+    jobs: Sequence[Job],
+    is_aborted: Sequence[Callable[[], bool]] | None = None,
+    tell: Callable[[int, Result | Exception], None] | None = None,
+) -> list[Result | Exception]:
+    """Train every job and return the outcomes in the same order: a result, or what went wrong with this job.
+
+    Jobs of equal static choices train together, in as many stacks as suit the device.  A job of which ``is_aborted``
+    says so ends with its epoch.  ``tell`` is told of outcomes as they come.
+    """
+    if not jobs:
+        return []
+    questions = list(is_aborted) if is_aborted is not None else [lambda: False] * len(jobs)
+    outcomes: list[Result | Exception | None] = [None] * len(jobs)
+    is_cancelled = threading.Event()
+
+    def keep(i: int, outcome: Result | Exception) -> None:
+        outcomes[i] = outcome
+        if tell is not None:
+            tell(i, outcome)
+
+    def train_stack(members: list[int]) -> None:
+        def is_done_with(k: int) -> bool:
+            return is_cancelled.is_set() or questions[members[k]]()
+
+        _Stack([jobs[i] for i in members], is_done_with, lambda k, outcome: keep(members[k], outcome)).train()
+
+    def train_guarded(members: list[int]) -> None:
+        try:
+            with torch.inference_mode(False), torch.no_grad():  # a module made in the former could never be trained
+                with_less_memory(train_stack, members)
+        except Exception as error:
+            for i in members:
+                if outcomes[i] is None:
+                    keep(i, error)
+
+    stacks = plan(jobs, torch.get_num_threads())
+    if len(stacks) == 1 or jobs[0].static.device.type != "cpu":
+        for members in stacks:
+            train_guarded(members)
+    else:
+        _in_threads(train_guarded, stacks, is_cancelled)
+    return [outcome for outcome in outcomes if outcome is not None]
+
+
+def _in_threads(work: Callable[[list[int]], None], stacks: list[list[int]], is_cancelled: threading.Event) -> None:
+    """Train stacks side by side, each by one thread: cores that share an operation wait for one another at its end."""
+    n_threads = torch.get_num_threads()
+
+    def work_alone(stack: list[int]) -> None:
+        with threads_for(0):
+            work(stack)
+
+    with ThreadPoolExecutor(min(n_threads, len(stacks)), thread_name_prefix="sklreg-stack") as pool:
+        try:
+            for future in [pool.submit(work_alone, stack) for stack in stacks]:
+                future.result()
+        except BaseException:  # an interrupt: what runs and what has not begun shall end
+            is_cancelled.set()
+            raise
 
 
 class _Stack:
     """The rows in training."""
 
-    def __init__(self, jobs: list[Job]) -> None:
+    def __init__(
+        self, jobs: list[Job], is_aborted: Callable[[int], bool], keep: Callable[[int, Result | Exception], None]
+    ) -> None:
         self.static: Static = jobs[0].static
         self.layout = Layout(
             self.static.n_features, self.static.hidden_layer_sizes, self.static.n_outputs, self.static.normalization
         )
         self.loss = LOSSES[self.static.loss]
-        self.bounds = batch_bounds(self.static.n_samples, self.static.batch_size)
-        self.all_streams = {job.seed: Streams(job.seed, self.static.device) for job in jobs}
+        # Draws belong to a seed and a number of samples.
+        self.all_streams = {(job.seed, len(job.train_set)): Streams(job.seed, self.static.device) for job in jobs}
         # Equal data (the same fold in many candidates) is held on the device once.
-        samples = {id(s): s for job in jobs for s in (job.train_set, job.validation_set) if s is not None}
-        self.samples = {key: s.to(self.static.device) for key, s in samples.items()}
+        tensors = {id(t): t for job in jobs for s in (job.train_set, job.validation_set) if s for t in s.tensors()}
+        on_device = {key: tensor.to(self.static.device) for key, tensor in tensors.items()}
+        sets = {s.identity: s for job in jobs for s in (job.train_set, job.validation_set) if s is not None}
+        self.samples = {key: s.map(lambda tensor: on_device[id(tensor)]) for key, s in sets.items()}
 
         self.jobs = jobs
+        self.is_aborted, self.keep = is_aborted, keep
+        self.n_together = len(jobs)
         self.places = list(range(len(jobs)))  # where each row's result belongs
         self.state = torch.cat([self._first_row(job) for job in jobs]).to(self.static.device)  # (K, S)
         self._lay_out_rows()
@@ -77,32 +133,28 @@ class _Stack:
             self._column("momentum")[:, None],
             self._column("max_grad_norm")[:, None],
         )
-        if jobs[0].optimizer_state is not None:
-            self.optimizer.n_steps = jobs[0].optimizer_state.n_steps
-            moments = jobs[0].optimizer_state.moments[:, None]
-            # A copy: the job's own must be as it was if this training fails.
-            self.optimizer.moments = list(moments.to(self.static.device, self.static.dtype, copy=True))
+        if jobs[0].n_steps > 0:
+            self.optimizer.n_steps = jobs[0].n_steps
+            # A copy: the jobs' own must be as they were if this training fails.
+            moments = torch.stack([job.optimizer_state.moments for job in jobs if job.optimizer_state], dim=1)
+            self.optimizer.moments = list(moments.to(self.static.device, self.static.dtype))
         patience, min_delta = (self._column(name, torch.float64) for name in ("patience", "min_delta"))
         self.stopping = EarlyStopping(self.state, patience, min_delta)
-        self.mixup = Mixup(
-            [job.hyperparameters.mixup_alpha for job in jobs], [self.all_streams[job.seed] for job in jobs]
-        )
+        self.mixup = Mixup([job.hyperparameters.mixup_alpha for job in jobs], [self._streams_of(job) for job in jobs])
         self.histories: list[list[dict[str, float]]] = [[] for _ in jobs]
-        self.results: list[Result | None] = [None] * len(jobs)
         self.errors: list[Exception | None] = [None] * len(jobs)
 
-    def train(self) -> list[Result]:
+    def train(self) -> None:
         """Run epochs until every row is done."""
         n_iter = 0
         # Forward and both halves of the backward pass multiply and add once each per weight and sample.
-        flops = 6 * self.layout.n_weights * max(stop - start for start, stop in self.bounds) * len(self.jobs)
+        flops = 6 * self.layout.n_weights * int(self.n_samples.max()) / self.static.n_batches * len(self.jobs)
         with threads_for(flops):
             while self.jobs:
                 n_iter += 1
                 train_loss = self._epoch(n_iter - 1)
                 validation_loss, score = self._validate()
                 self._end_epoch(n_iter, train_loss, validation_loss, score)
-        return [result for result in self.results if result is not None]
 
     # One epoch ------------------------------------------------------------------------------------------------
 
@@ -118,14 +170,15 @@ class _Stack:
             batch = self._batch(orders, i)
             if draws is not None:
                 partners = draws.partners[i]
-                partners = partners if self.seed_members is None else partners.index_select(0, self.seed_members)
+                partners = partners if len(partners) == 1 else partners.index_select(0, self.stream_members)
                 batch = mix(batch, partners.expand(len(batch.X), -1), draws.shares[i])
-            total += self._step(batch, learning_rate)
-        return total / self.static.n_samples
+            total += self._step(batch, learning_rate, i)
+        return total / self.n_samples
 
-    def _step(self, batch: Batch, learning_rate: Tensor) -> Tensor:
-        """Take one step; return each row's loss, summed over the batch, ``(K,)``."""
-        mode = TrainingMode(self.input_dropout, self.dropout, batch.weight, self.optimizer.n_steps)
+    def _step(self, batch: Batch, learning_rate: Tensor, i: int) -> Tensor:
+        """Take step ``i`` of an epoch; return each row's loss, summed over the batch, ``(K,)``."""
+        sizes = [bounds[i][1] - bounds[i][0] for bounds in self.bounds]
+        mode = TrainingMode(self.input_dropout, self.dropout, sizes, batch.weight, self.optimizer.n_steps)
         output = self.network.forward(batch.X.expand(len(self.jobs), -1, -1), mode)  # (K, n, C)
         # Rows do not mix, so the gradient of all their losses together holds each row's own.
         gradient = self.loss.gradient(*self._in_target_units(output, batch.y), self.label_smoothing)
@@ -133,7 +186,7 @@ class _Stack:
             gradient = gradient * self.relative_scale
         if batch.weight is not None:
             gradient = gradient * batch.weight[:, :, None]
-        self.network.backward(gradient / output.shape[1])
+        self.network.backward(gradient / (sizes[0] if min(sizes) == max(sizes) else self.batch_sizes[i]))
         self.optimizer.step(self.network.gradient, learning_rate)
         if self.max_norm is not None:
             for i in range(self.layout.n_layers - 1):
@@ -153,7 +206,7 @@ class _Stack:
 
     def _learning_rates(self, n_done: int) -> Tensor:
         """Return the learning rates of an epoch's steps, ``(n_batches, K, 1)``."""
-        n_batches = len(self.bounds)
+        n_batches = self.static.n_batches
         initial = torch.tensor([job.hyperparameters.learning_rate_init for job in self.jobs], dtype=torch.float64)
         n_steps = n_batches * torch.tensor([job.hyperparameters.max_iter for job in self.jobs])
         step = n_done * n_batches + torch.arange(n_batches, dtype=torch.float64)[:, None]
@@ -161,17 +214,19 @@ class _Stack:
         return rates[:, :, None].to(self.static.device, self.static.dtype)
 
     def _orders(self) -> list[tuple[Tensor, ...]] | None:
-        """Draw the order of an epoch for every seed, cut into batches; ``None`` where a batch is the whole set."""
-        if len(self.bounds) == 1:
+        """Draw the order of an epoch for every stream, cut into batches; ``None`` where a batch is the whole set."""
+        if self.static.n_batches == 1:
             return None
-        sizes = [stop - start for start, stop in self.bounds]
-        orders = (streams.order.permutation(self.static.n_samples) for streams in self.streams)
-        return [torch.from_numpy(order).to(self.static.device).split(sizes) for order in orders]
+        orders = []
+        for streams, bounds in zip(self.streams, self.bounds, strict=True):
+            order = torch.from_numpy(streams.order.permutation(bounds[-1][1])).to(self.static.device)
+            orders.append(order.split([stop - start for start, stop in bounds]))
+        return orders
 
     def _batch(self, orders: list[tuple[Tensor, ...]] | None, i: int) -> Batch:
         batches = [
-            source.slice(*self.bounds[i]) if orders is None else source.take(orders[seed][i])
-            for source, seed in self.sources
+            source.slice(*self.bounds[stream][i]) if orders is None else source.take(orders[stream][i])
+            for source, stream in self.sources
         ]
         return stack(batches, self.source_members)
 
@@ -179,22 +234,23 @@ class _Stack:
 
     def _validate(self) -> tuple[Tensor | None, Tensor | None]:
         """Return each row's mean validation loss, in units of the training, and its score, greater being better."""
-        if self.static.n_validation == 0:
+        if not self.static.has_validation:
             return None, None
         loss = torch.zeros(len(self.jobs), dtype=torch.float64, device=self.static.device)
         outputs = []
-        for start, stop in chunks(self.static.n_validation, _VALIDATION_CHUNK):
+        for start, stop in chunks(max(len(source) for source in self.validation_sources), _VALIDATION_CHUNK):
             batches = [source.slice(start, stop) for source in self.validation_sources]
             batch = stack(batches, self.validation_members)
             output = self.network.forward(batch.X.expand(len(self.jobs), -1, -1))
             loss += self._total_loss(output, batch, None)
             if any(job.score for job in self.jobs):
                 outputs.append(output)
-        loss /= self.static.n_validation
+        loss /= self.n_validation
         score = -loss * self.loss_unit
         for k, job in enumerate(self.jobs):
-            if job.score is not None:
-                output = torch.cat([o[k] for o in outputs]).cpu() * job.units.scale + job.units.offset
+            if job.score is not None and job.validation_set is not None:
+                output = torch.cat([o[k] for o in outputs])[: len(job.validation_set)].cpu()
+                output = output * job.units.scale + job.units.offset
                 # A model that has diverged gets no score; scikit-learn's scorers refuse what is not finite.
                 score[k] = torch.nan
                 if bool(output.isfinite().all()):
@@ -233,7 +289,7 @@ class _Stack:
             if job.on_epoch is not None:
                 with self._ends_only(k):
                     is_done |= job.on_epoch(record, partial(self._module, self.state, k))
-            has_failed = self.errors[self.places[k]] is not None
+            has_failed = self.errors[self.places[k]] is not None or self.is_aborted(self.places[k])
             if is_done or has_failed or n_iter >= job.hyperparameters.max_iter:
                 self._finish(k, n_iter, diverged=not is_finite)
             else:
@@ -242,17 +298,21 @@ class _Stack:
             self._compact(staying)
 
     def _finish(self, k: int, n_iter: int, diverged: bool) -> None:
-        job = self.jobs[k]
+        job, error = self.jobs[k], self.errors[self.places[k]]
+        if error is not None:
+            self.keep(self.places[k], error)
+            return
         restores = diverged or job.validation_set is not None
         state = self.stopping.best_state if restores else self.state
-        self.results[self.places[k]] = Result(
+        result = Result(
             module=self._module(state, k),
             history=self.histories[self.places[k]],
             best_iter=int(self.stopping.best_iter[k]) if restores else n_iter,
             diverged=diverged,
             optimizer_state=job.optimizer_state if diverged else self._optimizer_state(k),
-            error=self.errors[self.places[k]],
+            n_together=self.n_together,
         )
+        self.keep(self.places[k], result)
 
     def _optimizer_state(self, k: int) -> OptimizerState:
         return OptimizerState(self.optimizer.n_steps, torch.stack([m[k] for m in self.optimizer.moments]).cpu())
@@ -284,25 +344,36 @@ class _Stack:
         streams = Streams(job.seed, torch.device("cpu"))
         return initial_row(self.layout, self.static.activation, job.initial_output, streams)
 
+    def _streams_of(self, job: Job) -> Streams:
+        return self.all_streams[job.seed, len(job.train_set)]
+
     def _lay_out_rows(self) -> None:
         """Derive from the jobs in training everything that has an entry for each of them."""
         self.network = Network(self.layout, self.static.activation, self.state)
 
-        seeds = list(dict.fromkeys(job.seed for job in self.jobs))
-        self.streams = [self.all_streams[seed] for seed in seeds]
-        self.seed_members = self._members([seeds.index(job.seed) for job in self.jobs]) if len(seeds) > 1 else None
-        pairs = [(id(job.train_set), seeds.index(job.seed)) for job in self.jobs]
-        distinct = list(dict.fromkeys(pairs))
-        self.sources = [(self.samples[data], seed) for data, seed in distinct]
-        self.source_members = self._members([distinct.index(p) for p in pairs]) if len(distinct) > 1 else None
-        held_out = [id(job.validation_set) for job in self.jobs]
-        distinct_held_out = list(dict.fromkeys(held_out))
-        self.validation_sources = [self.samples[key] for key in distinct_held_out if self.static.n_validation]
-        several = len(distinct_held_out) > 1
-        self.validation_members = self._members([distinct_held_out.index(h) for h in held_out]) if several else None
+        of_row = [(job.seed, len(job.train_set)) for job in self.jobs]
+        keys = list(dict.fromkeys(of_row))
+        stream_of_row = [keys.index(key) for key in of_row]
+        self.streams = [self.all_streams[key] for key in keys]
+        self.bounds = [batch_bounds(n, self.static.n_batches) for _, n in keys]  # of each stream
+        self.stream_members = self._members(stream_of_row)
+        sizes = [[bounds[i][1] - bounds[i][0] for bounds in self.bounds] for i in range(self.static.n_batches)]
+        of_streams = torch.tensor(sizes, dtype=self.static.dtype, device=self.static.device)
+        self.batch_sizes = of_streams[:, self.stream_members, None, None]  # (n_batches, K, 1, 1)
+        self.n_samples = self._members([n for _, n in of_row])
 
-        self.dropout = DropoutNoise.of_rates(self._column("dropout"), self.streams, self.seed_members)
-        self.input_dropout = DropoutNoise.of_rates(self._column("input_dropout"), self.streams, self.seed_members)
+        pairs = list(zip((job.train_set.identity for job in self.jobs), stream_of_row, strict=True))
+        distinct = list(dict.fromkeys(pairs))
+        self.sources = [(self.samples[data], stream) for data, stream in distinct]
+        self.source_members = self._members([distinct.index(p) for p in pairs]) if len(distinct) > 1 else None
+        held_out = [job.validation_set.identity for job in self.jobs if job.validation_set is not None]
+        sets = list(dict.fromkeys(held_out))
+        self.validation_sources = [self.samples[key] for key in sets]
+        self.validation_members = self._members([sets.index(h) for h in held_out]) if len(sets) > 1 else None
+        self.n_validation = self._members([len(self.samples[h]) for h in held_out])
+
+        self.input_dropout = self._noise("input_dropout", stream_of_row)
+        self.dropout = self._noise("dropout", stream_of_row)
         smoothing, max_norm = self._column("label_smoothing"), self._column("max_norm")
         self.label_smoothing = smoothing[:, None, None] if bool((smoothing > 0).any()) else None
         self.max_norm = max_norm[:, None, None] if bool(max_norm.isfinite().any()) else None
@@ -327,6 +398,10 @@ class _Stack:
             last.copy_(self.share[:, None, :].expand_as(last))
             l1, l2 = l1 * factor / self.unit, l2 * factor.square()
         return ElasticNet(*(strength.to(self.static.device, self.static.dtype) for strength in (l1, l2)))
+
+    def _noise(self, purpose: str, stream_of_row: list[int]) -> DropoutNoise | None:
+        rate = self._column(purpose)
+        return DropoutNoise(rate, self.streams, stream_of_row, purpose) if bool((rate > 0).any()) else None
 
     def _members(self, indices: list[int]) -> Tensor:
         return torch.tensor(indices, device=self.static.device)

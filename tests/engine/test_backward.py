@@ -61,7 +61,7 @@ def test_gradient_is_autograds(activation, normalization, n_models, weighted):
     downstream = torch.randn(n_models, 11, 3, dtype=torch.float64)
     weight = torch.rand(n_models, 11, dtype=torch.float64) + 0.1 if weighted else None
     before = state[:, : layout.n_params].clone()
-    net.forward(X, TrainingMode(None, None, weight, 0))
+    net.forward(X, TrainingMode(None, None, [11], weight, 0))
     net.backward(downstream)
     expected = by_autograd(layout, state, activation, X, weight, None, downstream)
     for name in layout.parameter_names():
@@ -75,10 +75,10 @@ def test_gradient_passes_only_what_dropout_let_through(normalization):
     rate = torch.tensor([0.2, 0.6], dtype=torch.float64)
     X = torch.randn(2, 9, 5, dtype=torch.float64)
     downstream = torch.randn(2, 9, 3, dtype=torch.float64)
-    net.forward(X, TrainingMode(None, DropoutNoise.of_rates(rate, [Streams(0, CPU)], None), None, 0))
+    net.forward(X, TrainingMode(None, DropoutNoise(rate, [Streams(0, CPU)], [0, 0], "dropout"), [9], None, 0))
     net.backward(downstream)
-    noise = DropoutNoise.of_rates(rate, [Streams(0, CPU)], None)
-    masks = [noise.mask(torch.empty(2, 9, h, dtype=torch.float64), "dropout") for h in (7, 4)]
+    noise = DropoutNoise(rate, [Streams(0, CPU)], [0, 0], "dropout")
+    masks = [noise.masks(torch.empty(2, 9, h, dtype=torch.float64), [9])[0].values for h in (7, 4)]
     expected = by_autograd(layout, state, "tanh", X, None, masks, downstream)
     for name in layout.parameter_names():
         assert_close(layout.view(net.gradient, name), torch.stack([e[name] for e in expected]))

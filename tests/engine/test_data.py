@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from sklreg.engine.data import Batch, CSRRows, DenseRows, Samples, batch_bounds, chunks, stack
+from sklreg.engine.data import Batch, CSRRows, DenseRows, Samples, batch_bounds, chunks, count_batches, stack
 from sklreg.engine.modules import DropoutNoise
 from sklreg.engine.streams import Streams
 
@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 
 @given(n=st.integers(1, 2000), size=st.integers(1, 300))
 def test_batches_are_as_few_and_as_equal_as_can_be_and_leave_no_sample_out(n, size):
-    bounds = batch_bounds(n, size)
+    bounds = batch_bounds(n, count_batches(n, size))
     assert [i for start, stop in bounds for i in range(start, stop)] == list(range(n))
     sizes = [stop - start for start, stop in bounds]
     assert len(sizes) == -(-n // size)
@@ -82,10 +82,19 @@ def test_noise_is_uniform_over_16_bits_and_of_any_shape():
     assert Streams(0, CPU).dropout.draw(1, 3).shape == (1, 3)
 
 
+def whole_mask(noise, x):
+    """Return what dropout multiplies ``x`` by."""
+    mask = torch.ones_like(x)
+    for start, stop, values in noise.masks(x, [x.shape[1]] * len(noise.draws)):
+        mask[start:stop] *= values
+    return mask
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_what_a_low_rate_drops_a_higher_one_drops_too_at_the_stated_rate(dtype):
     rates = torch.tensor([0.0, 0.1, 0.5, 0.9], dtype=dtype)
-    mask = DropoutNoise.of_rates(rates, [Streams(0, CPU)], None).mask(torch.empty(4, 500, 200, dtype=dtype), "dropout")
+    noise = DropoutNoise(rates, [Streams(0, CPU)], [0] * 4, "dropout")
+    mask = whole_mask(noise, torch.empty(4, 500, 200, dtype=dtype))
     dropped = mask == 0
     assert mask.dtype == dtype
     assert (mask[0] == 1).all()
@@ -93,16 +102,28 @@ def test_what_a_low_rate_drops_a_higher_one_drops_too_at_the_stated_rate(dtype):
         assert (dropped[k + 1] | ~dropped[k]).all()
     assert_allclose(dropped.double().mean((1, 2)), rates, atol=0.005)
     assert_allclose(mask.double().mean((1, 2)), 1, atol=0.03)
-    assert DropoutNoise.of_rates(torch.zeros(2), [Streams(0, CPU)], None) is None
 
 
 def test_sources_with_streams_of_their_own_get_their_own_noise():
     streams = [Streams(0, CPU), Streams(1, CPU)]
-    noise = DropoutNoise.of_rates(torch.full((3,), 0.5), streams, torch.tensor([0, 1, 0]))
-    mask = noise.mask(torch.empty(3, 20, 10), "dropout")
+    noise = DropoutNoise(torch.full((3,), 0.5), streams, [0, 1, 0], "dropout")
+    mask = whole_mask(noise, torch.empty(3, 20, 10))
     assert torch.equal(mask[0], mask[2])
     assert not torch.equal(mask[0], mask[1])
-    alone = DropoutNoise.of_rates(torch.full((1,), 0.5), [Streams(1, CPU)], None).mask(
-        torch.empty(1, 20, 10), "dropout"
-    )
-    assert torch.equal(mask[1:2], alone)
+    alone = DropoutNoise(torch.full((1,), 0.5), [Streams(1, CPU)], [0], "dropout")
+    assert torch.equal(mask[1:2], whole_mask(alone, torch.empty(1, 20, 10)))
+
+
+@pytest.mark.parametrize("n_equal", [1, 4], ids=["a mask for every row", "a mask for each run of equal rows"])
+def test_rows_of_a_source_with_fewer_samples_get_the_noise_that_they_would_get_alone(n_equal):
+    rates = torch.tensor([0.3] * n_equal + [0.0] * n_equal + [0.6] * n_equal, dtype=torch.float64)
+    members = [0] * n_equal + [1] * 2 * n_equal
+    noise = DropoutNoise(rates, [Streams(0, CPU), Streams(1, CPU)], members, "dropout")
+    masks = noise.masks(torch.empty(3 * n_equal, 20, 10, dtype=torch.float64), [20, 17])
+    together = torch.ones(3 * n_equal, 20, 10, dtype=torch.float64)
+    for start, stop, values in masks:
+        together[start:stop] *= values
+    assert (len(masks) == 1) == (n_equal == 1)
+    for k, (rate, source, size) in enumerate(zip(rates, members, [20] * n_equal + [17] * 2 * n_equal, strict=True)):
+        alone = DropoutNoise(rate[None], [Streams(source, CPU)], [0], "dropout")
+        assert torch.equal(together[k : k + 1, :size], whole_mask(alone, torch.empty(1, size, 10, dtype=torch.float64)))

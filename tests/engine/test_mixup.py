@@ -72,7 +72,7 @@ def test_rows_that_share_a_batch_are_mixed_as_if_each_had_a_copy():
 
 def test_partners_are_a_shuffle_of_each_batch():
     mixup = Mixup([0.4], [Streams(0, CPU)])
-    draws = mixup.draw(BOUNDS, [Streams(0, CPU), Streams(1, CPU)], torch.float64, CPU)
+    draws = mixup.draw([BOUNDS, BOUNDS], [Streams(0, CPU), Streams(1, CPU)], torch.float64, CPU)
     for (start, stop), partners in zip(BOUNDS, draws.partners, strict=True):
         assert partners.sort(1).values.tolist() == 2 * [list(range(stop - start))]
     assert not torch.equal(*draws.partners[0])  # two seeds, two shuffles
@@ -82,10 +82,10 @@ def test_a_row_draws_the_same_shares_in_any_company_also_after_others_left():
     def epochs(alphas, seeds, then_keep=None):
         streams = [Streams(seed, CPU) for seed in seeds]
         mixup = Mixup(alphas, streams)
-        first = mixup.draw(BOUNDS, streams, torch.float64, CPU).shares
+        first = mixup.draw([BOUNDS] * len(streams), streams, torch.float64, CPU).shares
         if then_keep is not None:
             mixup.select(then_keep)
-        return first, mixup.draw(BOUNDS, streams, torch.float64, CPU).shares
+        return first, mixup.draw([BOUNDS] * len(streams), streams, torch.float64, CPU).shares
 
     alone = epochs([0.4], [3])
     company = epochs([1.5, 0.4, 0.0], [3, 3, 5], then_keep=[1])
@@ -104,6 +104,6 @@ def test_the_expected_share_grows_with_alpha():
     means = []
     for alpha in (0.05, 0.3, 1.0, 10.0):
         mixup = Mixup([alpha], [Streams(0, CPU)])
-        means.append(mixup.draw([(0, 1)] * 3000, [Streams(0, CPU)], torch.float64, CPU).shares.mean().item())
+        means.append(mixup.draw([[(0, 1)] * 3000], [Streams(0, CPU)], torch.float64, CPU).shares.mean().item())
     assert means == sorted(means)
     assert np.isclose(means[2], 0.25, atol=0.01)  # beta(1, 1) is uniform, and the smaller part of it is 1/4 on average

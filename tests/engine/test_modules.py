@@ -71,7 +71,7 @@ def test_batch_norm_is_torchs_in_training_and_after_it():
     generator = torch.Generator().manual_seed(0)
     for step in range(8):  # until its share is a tenth, ours is the plain average too
         X = torch.randn(1, 32, 3, generator=generator, dtype=torch.float64)
-        out = network.forward(X, TrainingMode(None, None, None, step))
+        out = network.forward(X, TrainingMode(None, None, [], None, step))
         assert_close(out[0, :, 0], reference(X[0] @ linear).sum(1))
     assert_close(layout.view(state, "running_mean0")[0, 0], reference.running_mean)
     # torch averages the unbiased variance; what is biased does not depend on how samples are counted.

@@ -59,7 +59,8 @@ def with_torch(job):
         optimizer = torch.optim.AdamW(groups, lr=h.learning_rate_init)
     else:
         optimizer = torch.optim.SGD(module.parameters(), lr=h.learning_rate_init, momentum=h.momentum)
-    bounds = batch_bounds(static.n_samples, static.batch_size)
+    n = len(job.train_set)
+    bounds = batch_bounds(n, static.n_batches)
     schedule = (
         torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, h.max_iter * len(bounds))
         if static.schedule == "cosine"
@@ -69,7 +70,7 @@ def with_torch(job):
     held = job.validation_set
     history, best = [], (float("inf"), 0, None)
     for epoch in range(1, h.max_iter + 1):
-        order = torch.from_numpy(streams.order.permutation(static.n_samples))
+        order = torch.from_numpy(streams.order.permutation(n))
         total = 0.0
         for start, stop in bounds:
             index = order[start:stop]
@@ -93,7 +94,7 @@ def with_torch(job):
             module.eval()
             validation = mean_loss(module(held.X.values), held.y, held.weight).item()
             module.train()
-        history.append((total / static.n_samples, validation))
+        history.append((total / n, validation))
         if validation < best[0]:
             best = (validation, epoch, numbers_of(module).clone())
     return best, history

@@ -1,0 +1,108 @@
+"""Which jobs train in which stack.
+
+Jobs of equal static choices *can* train together.  How many *should* is a matter of the device: a GPU is the busier the
+wider the stack, as far as its memory goes; a CPU gains nothing beyond some hundred rows, and wants one stack for each
+core, because cores that share an operation wait for one another at its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import groupby, pairwise
+
+import torch
+
+from sklreg.engine.job import Job
+
+_MOST_ROWS_ON_CPU = 128  # benchmarks/stack_width.py shows the effect
+_BYTES_ON_CPU = 2**29  # of all that a stack touches
+_SHARE_OF_GPU_MEMORY = 0.5
+_FEW_ROWS = 8  # of one size are put together with rows of another; also, what is worth a thread of its own
+_WASTE = 1.1  # by this factor rows may differ in their number of samples; the missing ones are computed in vain
+_COPIES_OF_STATE = 8  # state, best state, gradient, moments, and an optimizer's intermediate results
+_COPIES_OF_ACTIVATIONS = 3
+
+
+def plan(jobs: Sequence[Job], n_threads: int) -> list[list[int]]:
+    """Return stacks of indices into ``jobs``, each job in one; enough stacks for ``n_threads`` where there can be."""
+    groups: dict[object, list[int]] = {}
+    for i, job in enumerate(jobs):
+        # All rows of a stack are as far in their steps: the optimizer's bias corrections are one number for all.
+        groups.setdefault((job.static, job.n_steps), []).append(i)
+    stacks = []
+    for group in groups.values():
+        for part in _of_similar_size(jobs, group):
+            stacks += _cut(_neighbours(jobs, part), _widest(jobs[part[-1]]))
+    if jobs[0].static.device.type == "cpu":
+        while len(stacks) < n_threads and max(map(len, stacks)) >= 2 * _FEW_ROWS:
+            stacks.sort(key=len)
+            widest = stacks.pop()
+            stacks += _cut(widest, -(-len(widest) // 2))
+    # The longest first, so that no thread is left with a long one at the end.
+    return sorted(stacks, key=len, reverse=True)
+
+
+def _neighbours(jobs: Sequence[Job], indices: list[int]) -> list[int]:
+    """Sort so that rows which share a dropout mask are neighbours."""
+
+    def what_draws_depend_on(i: int) -> tuple[object, ...]:
+        job = jobs[i]
+        return len(job.train_set), job.seed, job.hyperparameters.dropout, job.hyperparameters.input_dropout
+
+    return sorted(indices, key=what_draws_depend_on)
+
+
+def _of_similar_size(jobs: Sequence[Job], indices: list[int]) -> list[list[int]]:
+    """Part jobs where they differ in size: where many are of one, or where too much of a stack would be empty."""
+    by_size = sorted(indices, key=lambda i: _sizes(jobs[i]))
+    fewest = _FEW_ROWS if jobs[indices[0]].static.device.type == "cpu" else len(indices)
+    parts, rest = [], []
+    for _, members in groupby(by_size, key=lambda i: _sizes(jobs[i])):
+        run = list(members)
+        if len(run) >= fewest:
+            parts.append(run)
+        else:
+            rest += run
+    first = len(parts)
+    for i in rest:
+        smallest = _sizes(jobs[parts[-1][0]]) if len(parts) > first else (0, 0)
+        if all(n <= _WASTE * least for n, least in zip(_sizes(jobs[i]), smallest, strict=True)):
+            parts[-1].append(i)
+        else:
+            parts.append([i])
+    return parts
+
+
+def _sizes(job: Job) -> tuple[int, int]:
+    return len(job.train_set), 0 if job.validation_set is None else len(job.validation_set)
+
+
+def _cut(indices: list[int], width: int) -> list[list[int]]:
+    """Cut into the fewest pieces of at most ``width``, as equal as can be."""
+    n_pieces = -(-len(indices) // width)
+    edges = [round(k * len(indices) / n_pieces) for k in range(n_pieces + 1)]
+    return [indices[start:stop] for start, stop in pairwise(edges)]
+
+
+def _widest(job: Job) -> int:
+    static = job.static
+    units = [static.n_features, *static.hidden_layer_sizes, static.n_outputs]
+    n_weights = sum(n_in * n_out for n_in, n_out in pairwise(units))
+    n_activations = -(-len(job.train_set) // static.n_batches) * sum(units)
+    n_bytes = static.dtype.itemsize * (_COPIES_OF_STATE * n_weights + _COPIES_OF_ACTIVATIONS * n_activations)
+    if static.device.type == "cpu":
+        return max(1, min(_MOST_ROWS_ON_CPU, _BYTES_ON_CPU // n_bytes))
+    free, _ = torch.cuda.mem_get_info(static.device)
+    return max(1, int(_SHARE_OF_GPU_MEMORY * free) // n_bytes)
+
+
+def with_less_memory(train: Callable[[list[int]], None], stack: list[int]) -> None:
+    """Train a stack, in halves where a GPU has not the memory for the whole."""
+    try:
+        train(stack)
+    except torch.OutOfMemoryError:
+        if len(stack) == 1:
+            raise
+        torch.cuda.empty_cache()
+        for half in _cut(stack, -(-len(stack) // 2)):
+            with_less_memory(train, half)
