@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
+from numbers import Integral
 from threading import local
 from typing import Any
 
@@ -96,10 +97,9 @@ class BatchedTrainingBackend(ParallelBackendBase):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         super().__init__(nesting_level=nesting_level, **kwargs)
-        if max_models is not None and (isinstance(max_models, bool) or max_models != int(max_models) or max_models < 1):
-            raise ValueError(
-                f"max_models of batched_training must be None or an int of at least 1; got {max_models!r}."
-            )
+        is_count = isinstance(max_models, Integral) and not isinstance(max_models, bool) and max_models >= 1
+        if max_models is not None and not is_count:
+            raise ValueError(f"max_models of batched_training must be None or an int from 1 on; got {max_models!r}.")
         self.max_models, self.device, self.verbose = max_models, device, verbose
         self._meeting = meeting or self._new_meeting()
         self._here = local()  # the call that a thread is making

@@ -237,8 +237,8 @@ class Meeting(Generic[J, R]):
         self._last_event = time.monotonic()
         while self._ready and len(self._on_floor) < self.n_workers:
             self._give_floor(self._ready.popleft())
-        while self._queue and self._may_start():
-            self._start(heapq.heappop(self._queue)[2])
+        while self._queue and self._may_start() and self._start(self._queue[0][2]):
+            heapq.heappop(self._queue)
         if self._waiting and not (self._on_floor or self._submitting or self._is_training):
             self._is_training = True
             members, self._waiting = self._waiting, []
@@ -252,11 +252,20 @@ class Meeting(Generic[J, R]):
             and self._has_room([job for _, job in self._waiting])
         )
 
-    def _start(self, task: Task) -> None:
+    def _start(self, task: Task) -> bool:
+        """Start a task, if the system has a thread for it."""
         self._give_floor(task)
         thread = threading.Thread(target=self._run, args=(task,), name="sklreg-task", daemon=True)
         task.call.threads.append(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            task.call.threads.remove(thread)
+            self._on_floor.discard(task)
+            if not (self._on_floor or self._waiting or self._ready):
+                raise  # no other task is there that could make room
+            return False
+        return True
 
     # In threads of the meeting --------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from math import prod
 from typing import NamedTuple, Protocol
 
 import torch
@@ -132,6 +133,24 @@ class Batch(NamedTuple):
         return Batch(F.pad(self.X, (0, 0, 0, missing)), F.pad(self.y, (0, 0, 0, missing)), F.pad(weight, (0, missing)))
 
 
+class Buffer:
+    """Memory for one tensor of every step.
+
+    Memory that is asked for and given back in every step costs more than the arithmetic in it, once a stack is wide:
+    the system hands out large pieces empty, page by page.
+    """
+
+    def __init__(self) -> None:
+        self._memory: Tensor | None = None
+
+    def shaped(self, like: Tensor, *shape: int) -> Tensor:
+        """Return a tensor to be written, of the dtype and device of ``like``; the last one becomes invalid."""
+        size = prod(shape)
+        if self._memory is None or self._memory.numel() < size:
+            self._memory = like.new_empty(size)
+        return self._memory[:size].view(shape)
+
+
 def count_batches(n: int, batch_size: int) -> int:
     """Return the fewest batches of at most ``batch_size`` that ``n`` samples make."""
     return -(-n // batch_size)
@@ -147,8 +166,8 @@ def batch_bounds(n: int, n_batches: int) -> list[tuple[int, int]]:
     return list(pairwise(edges))
 
 
-def stack(batches: list[Batch], members: Tensor | None) -> Batch:
-    """Give every row of the stack the batch of its source.
+def stack(batches: list[Batch], members: Tensor | None, buffer: Buffer) -> Batch:
+    """Give every row of the stack the batch of its source, its inputs in ``buffer``.
 
     ``members`` is ``(K,)``, the source of each row, or ``None`` where there is one source: its batch then gets a
     leading axis of one, which broadcasts over the rows at no cost.  Batches of unequal size are filled up.
@@ -159,7 +178,8 @@ def stack(batches: list[Batch], members: Tensor | None) -> Batch:
     if members is None:
         only = batches[0]
         return Batch(only.X[None], only.y[None], None if only.weight is None else only.weight[None])
-    X = torch.stack([b.X for b in batches]).index_select(0, members)
+    X = torch.stack([b.X for b in batches])
+    X = torch.index_select(X, 0, members, out=buffer.shaped(X, len(members), *X.shape[1:]))
     y = torch.stack([b.y for b in batches]).index_select(0, members)
     weights = [b.weight for b in batches if b.weight is not None]
     return Batch(X, y, torch.stack(weights).index_select(0, members) if weights else None)

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sklreg.engine.data import Buffer
 from sklreg.engine.streams import Streams
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -201,24 +202,6 @@ class Layer(Protocol):
 
     def backward(self, gradient: Tensor) -> Tensor:
         """Take the gradient with respect to the last output; return that with respect to the input."""
-
-
-class Buffer:
-    """Memory for one tensor of every step.
-
-    Memory that is asked for and given back in every step costs more than the arithmetic in it, once a stack is wide:
-    the system hands out large pieces empty, page by page.
-    """
-
-    def __init__(self) -> None:
-        self._memory: Tensor | None = None
-
-    def shaped(self, like: Tensor, *shape: int) -> Tensor:
-        """Return a tensor to be written, of the dtype and device of ``like``; the last one becomes invalid."""
-        size = math.prod(shape)
-        if self._memory is None or self._memory.numel() < size:
-            self._memory = like.new_empty(size)
-        return self._memory[:size].view(shape)
 
 
 class Linear:

@@ -7,7 +7,7 @@ core, because cores that share an operation wait for one another at its end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import groupby, pairwise
 
 import torch
@@ -32,12 +32,12 @@ def plan(jobs: Sequence[Job], n_threads: int) -> list[list[int]]:
     stacks = []
     for group in groups.values():
         for part in _of_similar_size(jobs, group):
-            stacks += _cut(_neighbours(jobs, part), _widest(jobs[part[-1]]))
+            stacks += cut(_neighbours(jobs, part), _widest(jobs[part[-1]]))
     if jobs[0].static.device.type == "cpu":
         while len(stacks) < n_threads and max(map(len, stacks)) >= 2 * _FEW_ROWS:
             stacks.sort(key=len)
             widest = stacks.pop()
-            stacks += _cut(widest, -(-len(widest) // 2))
+            stacks += cut(widest, -(-len(widest) // 2))
     # The longest first, so that no thread is left with a long one at the end.
     return sorted(stacks, key=len, reverse=True)
 
@@ -77,7 +77,7 @@ def _sizes(job: Job) -> tuple[int, int]:
     return len(job.train_set), 0 if job.validation_set is None else len(job.validation_set)
 
 
-def _cut(indices: list[int], width: int) -> list[list[int]]:
+def cut(indices: list[int], width: int) -> list[list[int]]:
     """Cut into the fewest pieces of at most ``width``, as equal as can be."""
     n_pieces = -(-len(indices) // width)
     edges = [round(k * len(indices) / n_pieces) for k in range(n_pieces + 1)]
@@ -94,15 +94,3 @@ def _widest(job: Job) -> int:
         return max(1, min(_MOST_ROWS_ON_CPU, _BYTES_ON_CPU // n_bytes))
     free, _ = torch.cuda.mem_get_info(static.device)
     return max(1, int(_SHARE_OF_GPU_MEMORY * free) // n_bytes)
-
-
-def with_less_memory(train: Callable[[list[int]], None], stack: list[int]) -> None:
-    """Train a stack, in halves where a GPU has not the memory for the whole."""
-    try:
-        train(stack)
-    except torch.OutOfMemoryError:
-        if len(stack) == 1:
-            raise
-        torch.cuda.empty_cache()
-        for half in _cut(stack, -(-len(stack) // 2)):
-            with_less_memory(train, half)

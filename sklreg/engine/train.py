@@ -15,7 +15,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from sklreg.engine.data import Batch, batch_bounds, chunks, stack
+from sklreg.engine.data import Batch, Buffer, batch_bounds, chunks, stack
 from sklreg.engine.job import Job, OptimizerState, Result, Static
 from sklreg.engine.losses import LOSSES
 from sklreg.engine.mixup import Mixup, mix
@@ -30,12 +30,12 @@ from sklreg.engine.modules import (
 )
 from sklreg.engine.optim import OPTIMIZERS, schedule_factor
 from sklreg.engine.penalties import ElasticNet, project_max_norm
-from sklreg.engine.plan import plan, with_less_memory
+from sklreg.engine.plan import cut, plan
 from sklreg.engine.stopping import EarlyStopping
 from sklreg.engine.streams import Streams
 from sklreg.engine.threads import threads_for
 
-_VALIDATION_CHUNK = 1024  # samples predicted at once; the same for any number of rows, as sums would round otherwise
+_VALIDATION_CHUNK = 256  # samples predicted at once; the same for any number of rows, as sums would round otherwise
 
 
 def train(
@@ -68,11 +68,17 @@ def train(
     def train_guarded(members: list[int]) -> None:
         try:
             with torch.inference_mode(False), torch.no_grad():  # a module made in the former could never be trained
-                with_less_memory(train_stack, members)
+                train_stack(members)
         except Exception as error:
-            for i in members:
-                if outcomes[i] is None:
-                    keep(i, error)
+            left = [i for i in members if outcomes[i] is None]
+            if isinstance(error, torch.OutOfMemoryError) and len(left) > 1:
+                error = None  # and with it the frames that hold what the attempt has allocated
+                torch.cuda.empty_cache()
+                for half in cut(left, -(-len(left) // 2)):
+                    train_guarded(half)
+                return
+            for i in left:
+                keep(i, error)
 
     stacks = plan(jobs, torch.get_num_threads())
     if len(stacks) == 1 or jobs[0].static.device.type != "cpu":
@@ -119,6 +125,7 @@ class _Stack:
         sets = {s.identity: s for job in jobs for s in (job.train_set, job.validation_set) if s is not None}
         self.samples = {key: s.map(lambda tensor: on_device[id(tensor)]) for key, s in sets.items()}
 
+        self.batch_buffer, self.validation_buffer = Buffer(), Buffer()
         self.jobs = jobs
         self.is_aborted, self.keep = is_aborted, keep
         self.n_together = len(jobs)
@@ -228,7 +235,7 @@ class _Stack:
             source.slice(*self.bounds[stream][i]) if orders is None else source.take(orders[stream][i])
             for source, stream in self.sources
         ]
-        return stack(batches, self.source_members)
+        return stack(batches, self.source_members, self.batch_buffer)
 
     # Its end --------------------------------------------------------------------------------------------------
 
@@ -240,7 +247,7 @@ class _Stack:
         outputs = []
         for start, stop in chunks(max(len(source) for source in self.validation_sources), _VALIDATION_CHUNK):
             batches = [source.slice(start, stop) for source in self.validation_sources]
-            batch = stack(batches, self.validation_members)
+            batch = stack(batches, self.validation_members, self.validation_buffer)
             output = self.network.forward(batch.X.expand(len(self.jobs), -1, -1))
             loss += self._total_loss(output, batch, None)
             if any(job.score for job in self.jobs):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from sklreg.engine.data import Batch, CSRRows, DenseRows, Samples, batch_bounds, chunks, count_batches, stack
+from sklreg.engine.data import Batch, Buffer, CSRRows, DenseRows, Samples, batch_bounds, chunks, count_batches, stack
 from sklreg.engine.modules import DropoutNoise
 from sklreg.engine.streams import Streams
 
@@ -49,14 +49,26 @@ def test_every_row_of_a_stack_gets_the_batch_of_its_source():
     batches = [
         Batch(torch.full((4, 2), float(g)), torch.full((4, 1), float(g)), torch.full((4,), float(g))) for g in (0, 1)
     ]
-    stacked = stack(batches, torch.tensor([1, 0, 1]))
+    stacked = stack(batches, torch.tensor([1, 0, 1]), Buffer())
     assert stacked.X[:, 0, 0].tolist() == stacked.y[:, 0, 0].tolist() == stacked.weight[:, 0].tolist() == [1, 0, 1]
-    alone = stack(batches[:1], None)
+    alone = stack(batches[:1], None, Buffer())
     assert alone.X.shape == (1, 4, 2)
     assert alone.X.data_ptr() == batches[0].X.data_ptr()  # not copied
     samples = Samples(DenseRows(torch.eye(3)), torch.arange(3.0)[:, None], None)
     assert samples.take(torch.tensor([2, 0])).y.flatten().tolist() == [2, 0]
     assert samples.with_weight().weight.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_smaller_batch_of_a_stack_is_filled_up_with_samples_that_weigh_nothing(weighted):
+    def batch(n):
+        return Batch(torch.ones(n, 2), torch.ones(n, 1), torch.full((n,), 3.0) if weighted else None)
+
+    stacked = stack([batch(3), batch(2)], torch.tensor([1, 0]), Buffer())
+    real = 3.0 if weighted else 1.0
+    assert stacked.weight.tolist() == [[real, real, 0], [real, real, real]]
+    assert stacked.X.sum((1, 2)).tolist() == [4, 6]
+    assert stacked.y.sum((1, 2)).tolist() == [2, 3]
 
 
 def draws(seed):

@@ -1,0 +1,386 @@
+"""Nothing hangs under ``batched_training``, and nothing is left behind, whatever goes wrong."""
+
+from __future__ import annotations
+
+import _thread
+import multiprocessing
+import os
+import threading
+import time
+import warnings
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from joblib import Parallel, delayed
+from numpy.testing import assert_array_equal
+from sklearn.datasets import make_classification
+from sklearn.ensemble import StackingClassifier
+from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
+from sklearn.feature_selection import SelectFromModel
+from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+import sklreg._batched
+import sklreg._meeting
+from sklreg import ElasticNetMLPClassifier, RegularizedMLPClassifier, batched_training
+
+pytestmark = pytest.mark.timeout(60, method="thread")
+
+X, y = make_classification(120, 6, random_state=0)
+FAST = {"hidden_layer_sizes": (4,), "max_iter": 3, "random_state": 0}
+ENDLESS = {**FAST, "max_iter": 10**7, "patience": 10**7}
+
+
+def net(**parameters):
+    return RegularizedMLPClassifier(**{**FAST, **parameters})
+
+
+def threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("sklreg-")]
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left():
+    """Watch that a test leaves no thread; those of an aborted search may take an epoch to see it."""
+    yield
+    end = time.monotonic() + 20
+    while threads() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert threads() == []
+
+
+@pytest.fixture
+def sizes(monkeypatch):
+    """Return the list of how many fits were trained in each call of the engine."""
+    train, sizes = sklreg._batched.train, []
+
+    def counting(jobs, *args):
+        sizes.append(len(jobs))
+        return train(jobs, *args)
+
+    monkeypatch.setattr(sklreg._batched, "train", counting)
+    return sizes
+
+
+def scores(**search):
+    parameters = {"cv": 3, "refit": False, **search}
+    return GridSearchCV(**parameters).fit(X, y).cv_results_["mean_test_score"]
+
+
+def fit(**parameters):
+    return net(**parameters).fit(X, y).n_iter_
+
+
+def test_a_fit_that_fails_ends_the_search_with_its_own_error():
+    with batched_training(), pytest.raises(ValueError, match="needs at least 2 samples in a batch") as caught:
+        scores(estimator=net(normalization="batch"), param_grid={"batch_size": [16, 1]}, error_score="raise")
+    assert "test_batched_hangs" not in str(caught.value)
+    assert "in fit" in str(caught.value.__cause__)  # where in its thread it came from
+
+
+def test_a_fit_that_fails_costs_no_other_its_score():
+    search = {"estimator": net(normalization="batch"), "param_grid": {"batch_size": [16, 1, 32]}}
+    with batched_training(), pytest.warns(FitFailedWarning):
+        together = scores(**search)
+    assert np.isnan(together).tolist() == [False, True, False]
+    assert_array_equal(
+        together[[0, 2]], scores(estimator=net(normalization="batch"), param_grid={"batch_size": [16, 32]})
+    )
+
+
+def test_a_row_that_diverges_costs_no_other_its_score():
+    search = {"estimator": net(solver="sgd"), "param_grid": {"learning_rate_init": [0.01, 1e300, 0.1]}}
+    with batched_training(), pytest.warns(ConvergenceWarning, match="diverged"):
+        together = scores(**search)
+    with pytest.warns(ConvergenceWarning, match="diverged"):
+        assert_array_equal(together, scores(**search))
+
+
+def refuse(X):
+    if len(X) % 2 == 0:
+        raise FloatingPointError("from the task")
+    return X
+
+
+@pytest.mark.parametrize("moment", ["before its fit", "after its fit"])
+@pytest.mark.parametrize("n_jobs", [None, 3])
+def test_a_task_that_fails_ends_the_search(moment, n_jobs):
+    def fails(estimator, X, y):
+        raise FloatingPointError("from the task")
+
+    pipeline = make_pipeline(FunctionTransformer(refuse), net()) if moment == "before its fit" else net()
+    scoring = None if moment == "before its fit" else fails
+    with batched_training(), pytest.raises(FloatingPointError, match="from the task"):
+        cross_validate(pipeline, X, y, scoring=scoring, error_score="raise", n_jobs=n_jobs)
+
+
+def test_the_block_goes_on_working_after_a_failure():
+    with batched_training():
+        for _ in range(2):
+            with pytest.raises(FloatingPointError):
+                cross_validate(make_pipeline(FunctionTransformer(refuse), net()), X, y, error_score="raise")
+            assert_array_equal(cross_val_score(net(), X, y), cross_val_score(net(), X, y, n_jobs=2))
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_an_interrupt_ends_a_training_that_would_go_on_for_years(nested):
+    estimator = GridSearchCV(net(**ENDLESS), {"l2": [0.0, 0.1]}, cv=2) if nested else net(**ENDLESS)
+    interrupt = threading.Timer(1.0, _thread.interrupt_main)
+    start = time.monotonic()
+    with batched_training():
+        interrupt.start()
+        with pytest.raises(KeyboardInterrupt):
+            cross_validate(estimator, X, y, cv=3)
+        assert time.monotonic() - start < 15
+        assert np.isfinite(cross_val_score(net(), X, y)).all()
+
+
+def test_an_interrupt_ends_a_single_fit_and_leaves_the_estimator_as_it_was():
+    estimator = net(**ENDLESS)
+    threading.Timer(0.5, _thread.interrupt_main).start()
+    with batched_training(), pytest.raises(KeyboardInterrupt):
+        estimator.fit(X, y)
+    assert not hasattr(estimator, "module_")
+
+
+def test_a_timeout_ends_all_fits():
+    with batched_training(), pytest.raises(multiprocessing.TimeoutError):
+        Parallel(timeout=0.5)(delayed(fit)(**ENDLESS) for _ in range(4))
+
+
+def test_a_timeout_does_not_wait_for_a_task_that_sleeps():
+    start = time.monotonic()
+    with batched_training(), pytest.raises(multiprocessing.TimeoutError):
+        Parallel(timeout=0.2, n_jobs=2)(delayed(time.sleep)(seconds) for seconds in (4, 0, 0))
+    assert time.monotonic() - start < 3
+
+
+@pytest.mark.parametrize("inner", [None, 2])
+def test_searches_in_searches_meet(sizes, inner):
+    search = GridSearchCV(net(), {"l2": [0.0, 0.1]}, cv=2, n_jobs=inner)
+    with batched_training():
+        together = cross_val_score(search, X, y, cv=3)
+    assert max(sizes) >= 3 * 4
+    assert_array_equal(together, cross_val_score(search, X, y, cv=3))
+
+
+def test_searches_in_searches_find_room_however_small_the_bound(sizes):
+    search = GridSearchCV(net(), {"l2": [0.0, 0.1]}, cv=2)
+    with batched_training(max_models=2):
+        together = cross_val_score(search, X, y, cv=3)
+    assert max(sizes) == 2
+    assert_array_equal(together, cross_val_score(search, X, y, cv=3))
+
+
+def test_a_failure_in_an_inner_search_ends_the_outer_one():
+    search = GridSearchCV(make_pipeline(FunctionTransformer(refuse), net()), {}, cv=3, error_score="raise")
+    with batched_training(), pytest.raises(FloatingPointError):
+        cross_val_score(search, X, y, cv=4, error_score="raise")
+
+
+@pytest.mark.parametrize("shares_backend", [False, True])
+def test_two_searches_at_once_from_two_threads(shares_backend):
+    found = {}
+    block = sklreg._batched.BatchedTrainingBackend()
+
+    def search(name, seed):
+        with joblib.parallel_config(backend=block) if shares_backend else batched_training():
+            for _ in range(3):
+                found[name] = cross_val_score(net(random_state=seed), X, y)
+
+    searches = [threading.Thread(target=search, args=(seed, seed)) for seed in (0, 1)]
+    for thread in searches:
+        thread.start()
+    for thread in searches:
+        thread.join()
+    for seed in (0, 1):
+        assert_array_equal(found[seed], cross_val_score(net(random_state=seed), X, y))
+
+
+def test_an_estimator_of_ours_inside_of_another():
+    def by_another(estimator, X, y):
+        return net(random_state=3).fit(X, y).score(X, y)
+
+    select = make_pipeline(SelectFromModel(ElasticNetMLPClassifier(**FAST)), net(scoring=by_another))
+    stacked = StackingClassifier([("a", select), ("b", net(random_state=1))], final_estimator=net(), cv=2)
+    with batched_training():
+        together = cross_val_score(stacked, X, y, cv=2)
+    assert_array_equal(together, cross_val_score(stacked, X, y, cv=2))
+
+
+def small_fit(seed):
+    model = net(random_state=seed, hidden_layer_sizes=(), max_iter=1, early_stopping=False)
+    return model.fit(X[:20], y[:20]).coefs_[0]
+
+
+@pytest.mark.parametrize("max_models", [None, 64])
+def test_a_thousand_tasks(sizes, max_models):
+    with batched_training(max_models=max_models):
+        together = Parallel()(delayed(small_fit)(seed % 10) for seed in range(1000))
+    assert sum(sizes) == 1000
+    assert max(sizes) == (max_models or 1000)
+    alone = [small_fit(seed) for seed in range(10)]
+    for k, coefs in enumerate(together):
+        np.testing.assert_allclose(coefs, alone[k % 10], rtol=1e-12)
+
+
+@pytest.mark.parametrize("pre_dispatch", [1, "n_jobs", "all"])
+def test_few_tasks_dispatched_at_a_time(pre_dispatch):
+    together = scores_of_search = None
+    with batched_training(max_models=3):
+        together = scores(estimator=net(), param_grid={"l2": [0.0, 0.1, 1.0]}, pre_dispatch=pre_dispatch)
+    scores_of_search = scores(estimator=net(), param_grid={"l2": [0.0, 0.1, 1.0]})
+    assert_array_equal(together, scores_of_search)
+
+
+def test_one_model_at_a_time_is_the_plain_search(sizes):
+    with batched_training(max_models=1):
+        cross_val_score(net(), X, y)
+    assert set(sizes) == {1}
+
+
+def fit_in_processes():
+    with joblib.parallel_config("loky"):
+        return Parallel(n_jobs=2)(delayed(fit)(max_iter=2) for _ in range(2))
+
+
+def test_an_inner_backend_of_processes():
+    with batched_training():
+        assert Parallel()(delayed(fit_in_processes)() for _ in range(2)) == [[2, 2], [2, 2]]
+
+
+def fit_in_fork():
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
+        process = os.fork()
+    if process == 0:
+        try:
+            torch.set_num_threads(1)
+            found = cross_val_score(net(), X, y, cv=2)
+            os.write(writer, found.tobytes())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    os.waitpid(process, 0)
+    with os.fdopen(reader, "rb") as pipe:
+        return np.frombuffer(pipe.read())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_fork_inside_of_a_task_trains_by_itself():
+    with batched_training():
+        for found in Parallel()(delayed(fit_in_fork)() for _ in range(2)):
+            assert_array_equal(found, cross_val_score(net(), X, y, cv=2))
+
+
+@pytest.mark.parametrize("kind", ["generator", "generator_unordered"])
+def test_a_generator_of_results(kind):
+    with batched_training():
+        assert sorted(Parallel(return_as=kind)(delayed(fit)(max_iter=n) for n in (1, 2, 3))) == [1, 2, 3]
+
+
+def test_a_generator_that_nobody_reads():
+    with batched_training():
+        results = [Parallel(return_as="generator")(delayed(fit)(**ENDLESS) for _ in range(3))]
+        with pytest.warns(UserWarning, match="cancelled"):
+            results.clear()
+
+
+def test_a_task_that_waits_for_what_another_holds_in_its_fit(monkeypatch):
+    monkeypatch.setattr(sklreg._meeting, "LONG_WITHOUT_EVENT", 0.2)
+    lock = threading.Lock()
+
+    def guarded(n):
+        with lock:
+            return fit(max_iter=n)
+
+    with batched_training():
+        assert Parallel(n_jobs=2)(delayed(guarded)(n) for n in (1, 2, 3)) == [1, 2, 3]
+        assert Parallel(n_jobs=1)(delayed(guarded)(n) for n in (1, 2, 3)) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("from the engine"), MemoryError()])
+def test_an_error_of_the_training_itself_reaches_the_caller(monkeypatch, error):
+    def fails(*args):
+        raise error
+
+    monkeypatch.setattr(sklreg._batched, "train", fails)
+    with batched_training(), pytest.raises(type(error)):
+        cross_validate(net(), X, y, error_score="raise")
+
+
+def test_a_system_that_has_no_more_threads(monkeypatch):
+    start = threading.Thread.start
+
+    def limited(thread):
+        if len(threads()) >= 4 and thread.name == "sklreg-task":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    with batched_training():
+        together = cross_val_score(net(), X, y, cv=10)
+    monkeypatch.undo()
+    assert_array_equal(together, cross_val_score(net(), X, y, cv=10))
+
+
+def test_global_state_is_as_before():
+    def state():
+        return (
+            list(warnings.filters), warnings.showwarning, torch.get_num_threads(), torch.get_default_dtype(),
+            torch.initial_seed(), np.random.get_state()[1].tolist(), dict(os.environ), torch.is_grad_enabled(),
+            joblib.parallel.get_active_backend()[0].__class__,
+        )  # fmt: skip
+
+    def complains(estimator, X, y):
+        warnings.warn("told by the scorer", UserWarning, stacklevel=1)
+        return 0.0
+
+    before = state()
+    filters = warnings.filters
+    with batched_training(), warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        cross_validate(net(scoring="roc_auc"), X, y, scoring=complains)
+    assert warnings.filters is filters
+    assert state() == before
+    assert len([w for w in told if "told by the scorer" in str(w.message)]) == 5
+
+
+def test_a_task_takes_its_warnings_filters_through_its_fit(sizes):
+    def heard(category):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            fit()
+            warnings.warn("own", category, stacklevel=1)
+        return [w.category for w in told]
+
+    filters = list(warnings.filters)
+    with batched_training():
+        assert Parallel()(delayed(heard)(c) for c in (UserWarning, FutureWarning)) == [[UserWarning], [FutureWarning]]
+    assert warnings.filters == filters
+    assert sizes == [2]
+
+
+@pytest.mark.parametrize("max_models", [0, -1, 1.5, True, "many"])
+def test_a_bound_that_is_no_count_is_refused(max_models):
+    with (
+        pytest.raises(ValueError, match="max_models of batched_training must be None or an int"),
+        batched_training(max_models),
+    ):
+        pass
+
+
+def test_a_device_that_is_not_there_is_refused_before_training():
+    with batched_training(device="nowhere"), pytest.raises(ValueError, match="device"):
+        cross_val_score(net(), X, y, error_score="raise")
+    with batched_training(device="cpu"):
+        assert np.isfinite(cross_val_score(net(), X, y)).all()
+
+
+def test_no_jobs_is_refused():
+    with batched_training(), pytest.raises(ValueError, match="n_jobs == 0"):
+        cross_val_score(net(), X, y, n_jobs=0)
