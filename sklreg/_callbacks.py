@@ -37,8 +37,8 @@ class EpochTasks:
     @classmethod
     def of(cls, estimator: Any, X: Any, y: Any, max_iter: int) -> EpochTasks | None:
         """Begin the tasks of a fit; ``None`` where nobody listens."""
-        has_callbacks = getattr(estimator, "_skl_callbacks", None) or hasattr(estimator, "_parent_callback_ctx")
-        return cls(estimator, X, y, max_iter) if has_callbacks else None
+        # Those of a search are among them, where it passes them on.
+        return cls(estimator, X, y, max_iter) if getattr(estimator, "_skl_callbacks", None) else None
 
     def end_epoch(self, snapshot: Callable[[], dict[str, Any]]) -> bool:
         """Report an epoch; ``snapshot`` makes the fitted attributes as they are now.  Return whether to stop."""

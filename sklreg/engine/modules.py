@@ -212,7 +212,7 @@ class Linear:
         self.weight_gradient = layout.view(gradient, f"weight{i}")
         self.bias_gradient = layout.view(gradient, f"bias{i}")
         self.is_first = i == 0
-        self.output, self.input_gradient = Buffer(), Buffer()
+        self.output, self.product, self.input_gradient = Buffer(), Buffer(), Buffer()
 
     def forward(self, x: Tensor, mode: TrainingMode | None) -> Tensor:
         self.x = x
@@ -220,7 +220,9 @@ class Linear:
         return torch.baddbmm(self.bias, x, self.weight, out=output)  # (K, n, d_out)
 
     def backward(self, gradient: Tensor) -> Tensor:
-        torch.bmm(self.x.transpose(1, 2), gradient, out=self.weight_gradient)
+        # Not straight into the gradient of the state: rows that are apart in memory are multiplied one by one.
+        out = self.product.shaped(gradient, *self.weight_gradient.shape)
+        self.weight_gradient.copy_(torch.bmm(self.x.transpose(1, 2), gradient, out=out))
         torch.sum(gradient, 1, keepdim=True, out=self.bias_gradient)
         if self.is_first:  # inputs are not trained
             return gradient
@@ -239,7 +241,7 @@ class OutputLinear:
             layout.view(gradient, f"{name}{i}").transpose(1, 2) for name in ("weight", "bias")
         )
         self.is_first = i == 0
-        self.input_gradient = Buffer()
+        self.product, self.input_gradient = Buffer(), Buffer()
 
     def forward(self, x: Tensor, mode: TrainingMode | None) -> Tensor:
         self.x = x
@@ -252,7 +254,8 @@ class OutputLinear:
         return torch.baddbmm(bias, weight, x.transpose(1, 2))[:, :n_outputs].transpose(1, 2)  # (K, n, C)
 
     def backward(self, gradient: Tensor) -> Tensor:
-        torch.bmm(gradient.transpose(1, 2), self.x, out=self.weight_gradient)
+        out = self.product.shaped(gradient, *self.weight_gradient.shape)
+        self.weight_gradient.copy_(torch.bmm(gradient.transpose(1, 2), self.x, out=out))
         torch.sum(gradient.transpose(1, 2), 2, keepdim=True, out=self.bias_gradient)
         if self.is_first:
             return gradient
