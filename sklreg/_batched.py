@@ -80,7 +80,7 @@ def batched_training(
         yield
 
 
-class BatchedTrainingBackend(ParallelBackendBase):  # type: ignore[misc]
+class BatchedTrainingBackend(ParallelBackendBase):
     """joblib's view of a :class:`~sklreg._meeting.Meeting`: calls, tasks, and callbacks for their results."""
 
     supports_retrieve_callback = True

@@ -27,6 +27,8 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 J = TypeVar("J")
 R = TypeVar("R")
+J_contra = TypeVar("J_contra", contravariant=True)
+R_co = TypeVar("R_co", covariant=True)
 
 LONG_WITHOUT_EVENT = 30.0  # seconds
 
@@ -38,10 +40,12 @@ class Aborted(BaseException):
     """
 
 
-class Trainer(Protocol[J, R]):
+class Trainer(Protocol[J_contra, R_co]):
     """Trains jobs together, each until ``is_aborted`` says of it that nobody waits for it any more."""
 
-    def __call__(self, jobs: Sequence[J], is_aborted: Sequence[Callable[[], bool]]) -> Sequence[R | Exception]:
+    def __call__(
+        self, jobs: Sequence[J_contra], is_aborted: Sequence[Callable[[], bool]]
+    ) -> Sequence[R_co | Exception]:
         """Return an outcome for every job, in order."""
 
 
@@ -75,6 +79,8 @@ class Call:
         self.depth: int = 0 if self.parent is None else self.parent.call.depth + 1
         self.warnings = WarningsState.now()
         self.threads: list[threading.Thread] = []
+        self.n_open = 0  # tasks that have not ended
+        self.is_waited_for = False
         self._is_aborted = False
 
     def abort(self) -> None:
@@ -141,6 +147,7 @@ class Meeting(Generic[J, R]):
     def submit(self, call: Call, run: Callable[[], None]) -> None:
         """Add a task.  ``run`` must not raise, and must ask whether its call has been aborted in the meantime."""
         with self._lock:
+            call.n_open += 1
             heapq.heappush(self._queue, (-call.depth, next(self._order), Task(self, call, run)))
             self._advance()
 
@@ -148,7 +155,8 @@ class Meeting(Generic[J, R]):
         """Note that the caller waits for its tasks from now on."""
         with self._lock:
             self._submitting.discard(threading.get_ident())
-            if call.parent is not None:
+            call.is_waited_for = True
+            if call.parent is not None and call.n_open > 0:
                 self._leave_floor(call.parent)
             self._advance()
 
@@ -158,10 +166,10 @@ class Meeting(Generic[J, R]):
             call.warnings.install()
             return
         with self._lock:
-            self._on_floor.discard(call.parent)
-            call.parent.has_floor.clear()
-            self._ask_for_floor(call.parent)
-            self._advance()
+            call.is_waited_for = False
+            if call.parent not in self._on_floor:
+                self._ask_for_floor(call.parent)
+                self._advance()
         self._wait_for_floor(call.parent)
 
     def close(self, call: Call, timeout: float | None) -> None:
@@ -277,7 +285,14 @@ class Meeting(Generic[J, R]):
             _here.task = None
             with self._lock:
                 self._leave_floor(task)
+                self._end(task.call)
                 self._advance()
+
+    def _end(self, call: Call) -> None:
+        """Count a task of ``call`` as ended; after the last one the caller goes on, and comes to a fit, perhaps."""
+        call.n_open -= 1
+        if call.n_open == 0 and call.is_waited_for and call.parent is not None:
+            self._give_floor(call.parent)
 
     def _train_members(self, members: list[tuple[Task, J]]) -> None:
         tasks = [task for task, _ in members]

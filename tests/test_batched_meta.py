@@ -18,6 +18,7 @@ from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import make_classification, make_multilabel_classification, make_regression
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import (
     BaggingClassifier,
     BaggingRegressor,
@@ -28,7 +29,6 @@ from sklearn.ensemble import (
 )
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.feature_selection import RFECV, SelectKBest
-from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import (
     GridSearchCV,
@@ -214,7 +214,10 @@ def test_the_backend_by_its_name_does_the_same(check):
 
 def other_kind(**parameters):
     """Return a grid of both ours and another estimator."""
-    return [{"net": [net()], **of_net(L2_AND_DROPOUT)}, {"net": [LogisticRegression()], "net__C": [0.01, 100.0]}]
+    return [
+        {"net": [net()], **of_net(L2_AND_DROPOUT)},
+        {"net": [DummyClassifier()], "net__strategy": ["most_frequent", "prior"]},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -272,6 +275,7 @@ def test_weights_of_samples_reach_every_fit(check, weighted):
 def test_routed_weights_reach_every_fit(check):
     def run():
         estimator = scaled(l2=0.1)
+        estimator.named_steps["scale"].set_fit_request(sample_weight=True)
         estimator.named_steps["net"].set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
         return validated(estimator, params={"sample_weight": WEIGHT})
 
@@ -389,7 +393,10 @@ def nested(tool):
             4, True, id="permutation_test_score",
         ),
         pytest.param(nested(GridSearchCV), 24, True, id="nested search"),
-        pytest.param(nested(partial(HalvingGridSearchCV, factor=2, min_resources=40, random_state=0)), 24, True, id="nested halving"),
+        pytest.param(
+            nested(partial(HalvingGridSearchCV, factor=2, min_resources=40, random_state=0)),
+            24, True, id="nested halving",
+        ),
     ],
 )  # fmt: skip
 def test_a_function_returns_what_it_returns_without(check, run, n_met, exact):

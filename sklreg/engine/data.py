@@ -69,7 +69,7 @@ class CSRRows(NamedTuple):
         return self.take(torch.arange(start, stop, device=self.indptr.device))
 
     def map(self, function: Callable[[Tensor], Tensor]) -> CSRRows:
-        return CSRRows(*(function(tensor) for tensor in self.tensors()), self.n_features)
+        return CSRRows(function(self.indptr), function(self.indices), function(self.values), self.n_features)
 
     def tensors(self) -> list[Tensor]:
         return [self.indptr, self.indices, self.values]

@@ -92,8 +92,8 @@ class Layout:
     def view(self, state: Tensor, name: str) -> Tensor:
         """Return one tensor of all models, ``(K, *shape)``, sharing memory with the state."""
         start, stop, shape, is_transposed = self.spans[name]
-        tensor: Tensor = state[:, start:stop]
-        return tensor.unflatten(1, shape[::-1]).transpose(1, 2) if is_transposed else tensor.unflatten(1, shape)
+        stored: Tensor = state[:, start:stop].unflatten(1, shape[::-1] if is_transposed else shape)
+        return stored.transpose(1, 2) if is_transposed else stored
 
     def parameter_names(self) -> list[str]:
         """Return the names of what is trained."""

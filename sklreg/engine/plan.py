@@ -33,7 +33,7 @@ def plan(jobs: Sequence[Job], n_threads: int) -> list[list[int]]:
     for group in groups.values():
         for part in _of_similar_size(jobs, group):
             stacks += cut(_neighbours(jobs, part), _widest(jobs[part[-1]]))
-    if jobs[0].static.device.type == "cpu":
+    if all(job.static.device.type == "cpu" for job in jobs):
         while len(stacks) < n_threads and max(map(len, stacks)) >= 2 * _FEW_ROWS:
             stacks.sort(key=len)
             widest = stacks.pop()

@@ -65,23 +65,28 @@ def train(
 
         _Stack([jobs[i] for i in members], is_done_with, lambda k, outcome: keep(members[k], outcome)).train()
 
-    def train_guarded(members: list[int]) -> None:
+    def attempt(members: list[int]) -> Exception | None:
         try:
             with torch.inference_mode(False), torch.no_grad():  # a module made in the former could never be trained
                 train_stack(members)
         except Exception as error:
-            left = [i for i in members if outcomes[i] is None]
-            if isinstance(error, torch.OutOfMemoryError) and len(left) > 1:
-                error = None  # and with it the frames that hold what the attempt has allocated
-                torch.cuda.empty_cache()
-                for half in cut(left, -(-len(left) // 2)):
-                    train_guarded(half)
-                return
+            return error
+        return None
+
+    def train_guarded(members: list[int]) -> None:
+        error = attempt(members)
+        left = [i for i in members if outcomes[i] is None]
+        if isinstance(error, torch.OutOfMemoryError) and len(left) > 1:
+            error = None  # and with it the frames that hold what the attempt has allocated
+            torch.cuda.empty_cache()
+            for half in cut(left, -(-len(left) // 2)):
+                train_guarded(half)
+        elif error is not None:
             for i in left:
                 keep(i, error)
 
     stacks = plan(jobs, torch.get_num_threads())
-    if len(stacks) == 1 or jobs[0].static.device.type != "cpu":
+    if len(stacks) == 1 or any(job.static.device.type != "cpu" for job in jobs):
         for members in stacks:
             train_guarded(members)
     else:
