@@ -10,6 +10,7 @@ import joblib
 import numpy as np
 import pytest
 import sklearn
+import torch
 from joblib import Parallel, delayed
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
@@ -128,12 +129,16 @@ def leaves(tree):
             yield f"{name} {path}", array
 
 
+# Where products round alike whatever the number of rows (see test_laws).
+rounds_alike = torch.backends.mkl.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX2"
+
+
 def compare(one, other, exact):
     names, arrays = zip(*leaves(one), strict=True)
     other_names, other_arrays = zip(*leaves(other), strict=True)
     assert names == other_names
     for name, array, other_array in zip(names, arrays, other_arrays, strict=True):
-        if exact or array.dtype.kind != "f":
+        if (exact and rounds_alike) or array.dtype.kind != "f":
             assert_array_equal(array, other_array, err_msg=name)
         else:
             assert_allclose(array, other_array, rtol=1e-5, atol=1e-5, err_msg=name)
@@ -212,12 +217,10 @@ def test_the_backend_by_its_name_does_the_same(check):
     check(grid_search(), 12, block=partial(joblib.parallel_config, backend="sklreg"))
 
 
-def other_kind(**parameters):
+def other_kind():
     """Return a grid of both ours and another estimator."""
-    return [
-        {"net": [net()], **of_net(L2_AND_DROPOUT)},
-        {"net": [DummyClassifier()], "net__strategy": ["most_frequent", "prior"]},
-    ]
+    constant = {"net": [DummyClassifier()], "net__strategy": ["most_frequent", "prior"]}
+    return [{"net": [net()], **of_net(L2_AND_DROPOUT)}, constant]
 
 
 @pytest.mark.parametrize(
@@ -280,7 +283,7 @@ def test_routed_weights_reach_every_fit(check):
         return validated(estimator, params={"sample_weight": WEIGHT})
 
     with sklearn.config_context(enable_metadata_routing=True):
-        check(run, 3)
+        check(run, 3, exact=False)  # the held-out parts of the folds differ in size
 
 
 # What is searched ---------------------------------------------------------------------------------------------
