@@ -58,14 +58,18 @@ class Optimizer(ABC):
             self.penalty.add_smooth_gradient(grad[:, : self.n_weights], weights)
         if self._has_decay:
             weights.mul_(1 - learning_rate * self.weight_decay)
-        step_size = self._move(grad, learning_rate)
+        self._move(grad, learning_rate)
         if self._has_l1:
             longest = self.longest_threshold * learning_rate / self.penalty.l1
-            weights.copy_(self.penalty.prox(weights, torch.minimum(step_size, longest)))
+            weights.copy_(self.penalty.prox(weights, torch.minimum(self._step_size(learning_rate), longest)))
 
     @abstractmethod
-    def _move(self, grad: Tensor, learning_rate: Tensor) -> Tensor:
-        """Move all parameters; return the step size of each weight, ``(K, 1)`` or ``(K, n_weights)``.
+    def _move(self, grad: Tensor, learning_rate: Tensor) -> None:
+        """Move all parameters."""
+
+    @abstractmethod
+    def _step_size(self, learning_rate: Tensor) -> Tensor:
+        """Return the step size of each weight in the move just made, ``(K, 1)`` or ``(K, n_weights)``.
 
         The step size is what multiplies a constant gradient in the long run: at a fixed point the move is the step size
         times the gradient, and the prox must undo exactly that.
@@ -96,16 +100,23 @@ class Adam(Optimizer):
     # below l1 stays there, because its step is no longer than the bound.
     longest_threshold = (1 - beta1) / math.sqrt(1 - beta2)
 
-    def _move(self, grad: Tensor, learning_rate: Tensor) -> Tensor:
+    def _move(self, grad: Tensor, learning_rate: Tensor) -> None:
+        # torch's own kernel makes one pass where single operations make seven.  It knows one learning rate for all
+        # rows: it moves zeros by a rate of one, which gives what each row is to add at its own.
+        move = self._scratch.zero_()
         first, second = self.moments
-        first.lerp_(grad, 1 - self.beta1)
-        second.mul_(self.beta2).addcmul_(grad, grad, value=1 - self.beta2)
-        bias1, bias2 = 1 - self.beta1**self.n_steps, math.sqrt(1 - self.beta2**self.n_steps)
-        # bias2 is taken out of sqrt(v / bias2**2) + epsilon and put into the learning rate: one pass less.
-        step_size = torch.sqrt(second, out=self._scratch).add_(self.epsilon * bias2)  # (K, P)
-        torch.div(learning_rate * bias2, step_size, out=step_size)
-        self.params.addcmul_(first, step_size, value=-1 / bias1)
-        return step_size[:, : self.n_weights]
+        n_steps = torch.tensor(float(self.n_steps), device=grad.device)
+        torch._fused_adam_(
+            [move], [grad], [first], [second], [], [n_steps], lr=1.0, beta1=self.beta1, beta2=self.beta2,
+            weight_decay=0.0, eps=self.epsilon, amsgrad=False, maximize=False,
+        )  # fmt: skip
+        self.params.addcmul_(move, learning_rate)
+
+    def _step_size(self, learning_rate: Tensor) -> Tensor:
+        second = self.moments[1][:, : self.n_weights]
+        bias2 = math.sqrt(1 - self.beta2**self.n_steps)
+        step_size = torch.sqrt(second, out=self._scratch[:, : self.n_weights]).add_(self.epsilon * bias2)
+        return torch.div(learning_rate * bias2, step_size, out=step_size)
 
 
 class SGD(Optimizer):
@@ -114,10 +125,12 @@ class SGD(Optimizer):
     n_moments = 1
     longest_threshold = math.inf
 
-    def _move(self, grad: Tensor, learning_rate: Tensor) -> Tensor:
+    def _move(self, grad: Tensor, learning_rate: Tensor) -> None:
         (velocity,) = self.moments
         velocity.mul_(self.momentum).add_(grad)
         self.params.sub_(learning_rate * velocity)
+
+    def _step_size(self, learning_rate: Tensor) -> Tensor:
         # Under a constant gradient the velocity has grown to this multiple of it by now.
         gain = (1 - self.momentum**self.n_steps) / (1 - self.momentum)
         return learning_rate * gain

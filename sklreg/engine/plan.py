@@ -15,7 +15,7 @@ import torch
 from sklreg.engine.job import Job
 
 _MOST_ROWS_ON_CPU = 128  # benchmarks/stack_width.py shows the effect
-_BYTES_ON_CPU = 2**29  # of all that a stack touches
+_BYTES_ON_CPU = 2**26  # of all that a stack touches; more is not faster, and takes memory
 _SHARE_OF_GPU_MEMORY = 0.5
 _FEW_ROWS = 8  # of one size are put together with rows of another; also, what is worth a thread of its own
 _WASTE = 1.1  # by this factor rows may differ in their number of samples; the missing ones are computed in vain
