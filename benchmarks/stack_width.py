@@ -1,8 +1,8 @@
 """How wide a stack should be: the time that one model takes for an epoch, by the number of models trained together.
 
-    python benchmarks/stack_width.py [--runs 3] [--models 60]
+    python benchmarks/stack_width.py [--runs 3] [--models 120]
 
-Each of torch's threads trains stacks of its own, as a batched search does.  The bounds in ``sklreg/engine/plan.py`` come
+Each of torch's threads trains stacks of its own, as in a batched search.  The bounds in ``sklreg/engine/plan.py`` come
 from this table.
 """
 
@@ -25,7 +25,7 @@ CASES = [((64,), 1_600, 20, 128, 10), ((256, 256), 8_000, 30, 256, 1)]  # hidden
 WIDTHS = (1, 4, 8, 15, 30, 60, 120)
 
 
-class Caught(Exception):
+class CaughtError(Exception):
     """Carries a job out of the fit that made it."""
 
 
@@ -37,12 +37,12 @@ def job_of(hidden: tuple[int, ...], n: int, d: int, batch: int, epochs: int, dty
     )
 
     def catch(job: Job) -> Any:
-        raise Caught(job)
+        raise CaughtError(job)
 
     train_here, sklreg._base.train_here = sklreg._base.train_here, catch
     try:
         model.fit(X, y)
-    except Caught as caught:
+    except CaughtError as caught:
         job: Job = caught.args[0]
         return job
     finally:

@@ -23,7 +23,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor, nn
 
-from sklreg._batched import device_of_block, train_here
+from sklreg._batched import device_of_block, hold_once, train_here
 from sklreg._callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
 from sklreg._holdout import hold_out
 from sklreg._parameters import CONSTRAINTS
@@ -236,6 +236,25 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         self : object
             The fitted estimator.
         """
+        job, tasks = self._prepare(X, y, sample_weight, X_val, y_val, sample_weight_val)
+        self._keep(train_here(job), job.units)
+        if tasks is not None:
+            tasks.end()
+        return self
+
+    def _prepare(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None,
+        X_val: ArrayLike | None,
+        y_val: ArrayLike | None,
+        sample_weight_val: ArrayLike | None,
+    ) -> tuple[Job, EpochTasks | None]:
+        """Check everything and return the job of a fit, and who is told of its epochs.
+
+        While a fit waits for others, it holds no more of its data than the job.
+        """
         previous = self.__dict__.get("module_") if self.warm_start else None
         seed = self._draw_seed()
         table = self._check_table(X, y, sample_weight, reset=True, learn_target=self._learn_target)
@@ -247,10 +266,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         units, initial_output = self._units(train_table)
         job = self._make_job(train_table, validation_table, units, initial_output, seed, start=previous, tasks=tasks)
         self._check_scoring(validation_table)
-        self._keep(train_here(job), units)
-        if tasks is not None:
-            tasks.end()
-        return self
+        return job, tasks
 
     def _partial_fit(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, learn_target: Callable[[Array], None]
@@ -474,7 +490,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             dtype=dtype,
             device=device,
         )
-        return Job(
+        job = Job(
             static=static,
             hyperparameters=self._hyperparameters(single_pass),
             train_set=train_set,
@@ -487,6 +503,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             score=None if validation_table is None else self._score_function(validation_table),
             on_epoch=self._epoch_listener(units, tasks),
         )
+        return hold_once(job)
 
     def _hyperparameters(self, single_pass: bool) -> Hyperparameters:
         l1, l2 = self._penalty_strengths()

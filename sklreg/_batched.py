@@ -185,11 +185,16 @@ def device_of_block() -> str | None:
     return backend.device if isinstance(backend, BatchedTrainingBackend) else None
 
 
+def hold_once(job: Job) -> Job:
+    """Let a fit that will wait for others share equal data with them."""
+    return job if current_task() is None else share_equal_samples(job)
+
+
 def train_here(job: Job) -> Result:
     """Train one job: together with others if this thread runs a task of a batch, else at once."""
     task = current_task()
     if task is not None:
-        result: Result = task.meeting.train(task, share_equal_samples(job))
+        result: Result = task.meeting.train(task, job)
         return result
     (outcome,) = train([job])
     if isinstance(outcome, Exception):

@@ -26,7 +26,7 @@ def share_equal_samples(job: Job) -> Job:
 
 def _first_equal(tensor: Tensor) -> Tensor:
     # The checksum tells nearly all different tensors apart, at the speed of memory; equality is then made sure of.
-    fingerprint = (tuple(tensor.shape), tensor.dtype, zlib.crc32(np.ascontiguousarray(tensor.numpy())))
+    fingerprint = (tuple(tensor.shape), tensor.dtype, zlib.crc32(np.ascontiguousarray(tensor.numpy()).data))
     known = _known.get(fingerprint)
     if known is not None and torch.equal(known, tensor):
         return known

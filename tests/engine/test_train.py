@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from itertools import pairwise
 
@@ -16,6 +17,7 @@ from sklreg.engine import CSRRows, batch_bounds, train
 from sklreg.engine.modules import Layout, initial_row, plain_module
 from sklreg.engine.streams import Streams
 
+module_of_train = sys.modules["sklreg.engine.train"]  # the package's name for it is the function's
 CPU = torch.device("cpu")
 # On three rows: rates and strengths of each row's own.
 ROWS = [
@@ -204,3 +206,126 @@ def test_penalties_are_of_the_mean_loss_and_not_of_its_history(make_job):
     plain, penalised = train([make_job(**setting), make_job(**setting, l1=0.5, l2=0.5)])
     assert plain.history[0]["loss"] == penalised.history[0]["loss"]
     assert not torch.equal(numbers_of(plain.module), numbers_of(penalised.module))
+
+
+# Rows of different sizes ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("normalization", [None, "batch", "layer"])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {},
+        {"weighted": True, "solver": "sgd"},
+        {"batch_size": 1000},
+        {"dropout": 0.4, "input_dropout": 0.2},
+        {"mixup_alpha": 0.5, "label_smoothing": 0.1},
+        {"mixup_alpha": 0.5, "weighted": True},
+        {"l1": 1e-3, "l2": 1e-2, "hidden": (16,), "score": lambda raw: -float((raw**2).mean())},
+    ],
+    ids=str,
+)
+def test_rows_of_different_sizes_are_the_single_fits(make_job, normalization, setting):
+    """Smaller rows are filled up with samples that weigh nothing and draw nothing."""
+    sizes = [(203, 64), (199, 63), (201, 66), (203, 64)]
+    jobs = [
+        make_job(
+            **{"batch_size": 55, **setting}, normalization=normalization, n=n, n_validation=m, data_seed=k, seed=k % 2
+        )
+        for k, (n, m) in enumerate(sizes)
+    ]
+    together = train(jobs)
+    assert {result.n_together for result in together} == {4}
+    for result, job in zip(together, jobs, strict=True):
+        alone = train([job])[0]
+        assert alone.n_together == 1
+        assert_close(numbers_of(result.module), numbers_of(alone.module), rtol=1e-9, atol=1e-9)
+        assert result.best_iter == alone.best_iter
+        for a, b in zip(result.history, alone.history, strict=True):
+            assert a == pytest.approx(b, rel=1e-9)
+
+
+def test_wide_stacks_in_several_threads_are_the_single_fits(make_job):
+    """With many rows to each dropout mask and more data sets than one, as in a search."""
+    torch.set_num_threads(2)
+    settings = [
+        {"data_seed": k % 3, "seed": k % 2, "dropout": [0.0, 0.3, 0.5][k // 20], "l2": 1e-3 * k, "max_iter": 3 + k % 4}
+        for k in range(60)
+    ]
+    jobs = [make_job(**setting) for setting in settings]
+    together = train(jobs)
+    assert {result.n_together for result in together} == {30}
+    for result, job in zip(together, jobs, strict=True):
+        alone = train([job])[0]
+        assert_close(numbers_of(result.module), numbers_of(alone.module), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_rows_that_are_further_in_their_steps_are_trained_apart(make_job, solver):
+    setting = {"solver": solver, "n_validation": 0, "max_iter": 2}
+    first = train([make_job(**setting)])[0]
+    going_on = replace(make_job(**setting), start=first.module, optimizer_state=first.optimizer_state)
+    together = train([going_on, make_job(**setting, seed=1), going_on])
+    assert [result.n_together for result in together] == [2, 1, 2]
+    for result, job in zip(together, [going_on, make_job(**setting, seed=1), going_on], strict=True):
+        assert_close(numbers_of(result.module), numbers_of(train([job])[0].module), rtol=1e-12, atol=1e-13)
+
+
+# Together, and each by itself -------------------------------------------------------------------------------------
+
+
+def test_a_job_that_is_aborted_ends_with_its_epoch_and_alone(make_job):
+    asked = []
+
+    def is_aborted():
+        asked.append(1)
+        return len(asked) == 2
+
+    jobs = [make_job(n_validation=0), make_job(n_validation=0, seed=1)]
+    aborted, other = train(jobs, [is_aborted, lambda: False])
+    assert (len(aborted.history), len(other.history)) == (2, 6)
+
+
+def test_every_outcome_is_told_once_and_as_it_comes(make_job):
+    told = []
+    jobs = [make_job(max_iter=m) for m in (5, 2, 3)]
+    outcomes = train(jobs, tell=lambda i, outcome: told.append((i, outcome)))
+    assert [i for i, _ in told] == [1, 2, 0]
+    assert all(outcomes[i] is outcome for i, outcome in told)
+
+
+def test_an_error_of_a_jobs_own_score_ends_it_and_no_other(make_job):
+    def fails(raw):
+        raise ZeroDivisionError("from the score")
+
+    failed, other = train([make_job(score=fails), make_job(seed=1)])
+    assert isinstance(failed, ZeroDivisionError)
+    assert len(other.history) == 6
+
+
+def test_where_memory_is_short_stacks_are_halved_until_they_fit(make_job, monkeypatch):
+    widths = []
+    init = module_of_train._Stack.__init__
+
+    def short(self, jobs, *rest):
+        widths.append(len(jobs))
+        if len(jobs) > 2:
+            raise torch.OutOfMemoryError("from the device")
+        init(self, jobs, *rest)
+
+    monkeypatch.setattr(module_of_train._Stack, "__init__", short)
+    jobs = [make_job(seed=k, max_iter=2) for k in range(7)]
+    outcomes = train(jobs)
+    assert widths[0] == 7
+    assert all(len(outcome.history) == 2 for outcome in outcomes)
+    monkeypatch.undo()
+    for outcome, expected in zip(outcomes, train(jobs), strict=True):
+        assert_close(numbers_of(outcome.module), numbers_of(expected.module), rtol=1e-11, atol=1e-12)
+
+
+def test_where_not_even_one_fits_the_error_is_its_outcome(make_job, monkeypatch):
+    def never(*args):
+        raise torch.OutOfMemoryError("from the device")
+
+    monkeypatch.setattr(module_of_train._Stack, "__init__", never)
+    assert [type(outcome) for outcome in train([make_job(), make_job(seed=1)])] == [torch.OutOfMemoryError] * 2
