@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
+from sklearn import config_context, get_config
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
@@ -537,8 +538,11 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         takes_weight = "sample_weight" in signature(getattr(scorer, "_score_func", scorer)).parameters
         weight = {"sample_weight": table.weight} if takes_weight and table.weight is not None else {}
 
+        config = get_config()  # of this thread; the training may run in another
+
         def score(raw: Array) -> float:
-            return float(scorer(self._scored_view(raw), table.X, table.y, **weight))
+            with config_context(**config):
+                return float(scorer(self._scored_view(raw), table.X, table.y, **weight))
 
         return score
 

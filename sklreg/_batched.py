@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -34,9 +36,10 @@ def batched_training(
     Anything in scikit-learn that fits estimators through joblib (``GridSearchCV``, ``cross_validate``,
     ``BaggingClassifier``, ...) hands all its fits of this package's estimators to one batched computation.  Every fit
     gives what it would give by itself; other estimators, preprocessing and scoring run as ever.  A fit that is not part
-    of a parallel call (such as the refit of a search) trains at once, alone.
+    of a parallel call (such as the refit of a search that is in no other one) trains at once, alone.
 
-    ``joblib.parallel_config(backend="sklreg", max_models=..., device=...)`` does the same.
+    ``joblib.parallel_config(backend="sklreg", max_models=..., device=...)`` does the same, without the messages: its
+    ``verbose`` is joblib's own.
 
     Parameters
     ----------
@@ -53,6 +56,16 @@ def batched_training(
         fits train together whatever it is.
     verbose : int, default=0
         1 prints a line for each batch of fits, 2 another for each fit as it ends.
+
+    Yields
+    ------
+    None
+        Nothing: the block alone counts.
+
+    Raises
+    ------
+    ValueError
+        If ``max_models`` is not an int from 1 on.
 
     See Also
     --------
@@ -259,10 +272,11 @@ def _train_and_tell(
 
     outcomes = train(jobs, is_aborted, tell)
     if verbose > 0:
-        widths = [outcome.n_together for outcome in outcomes if isinstance(outcome, Result)]
+        widths = Counter(outcome.n_together for outcome in outcomes if isinstance(outcome, Result))
+        n_stacks = math.ceil(sum(n_fits / width for width, n_fits in widths.items()))
         print(
-            f"[batched_training] {len(jobs)} fits in {time.perf_counter() - start:.2f} s, "
-            f"up to {max(widths, default=0)} in one stack"
+            f"[batched_training] {len(jobs)} fits in {time.perf_counter() - start:.2f} s: "
+            f"{n_stacks} stack{'s' * (n_stacks != 1)} of up to {max(widths, default=0)}"
         )
     return outcomes
 

@@ -16,7 +16,7 @@ import sklreg.datasets
 
 PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 ESTIMATORS = [getattr(sklreg, name) for name in sklreg.__all__ if inspect.isclass(getattr(sklreg, name))]
-FUNCTIONS = [sklreg.datasets.make_transactions]
+FUNCTIONS = [sklreg.datasets.make_transactions, sklreg.batched_training]
 
 pytestmark = pytest.mark.skipif(not PYPROJECT.is_file(), reason="the configuration is not here")
 
