@@ -273,10 +273,12 @@ def _train_and_tell(
     outcomes = train(jobs, is_aborted, tell)
     if verbose > 0:
         widths = Counter(outcome.n_together for outcome in outcomes if isinstance(outcome, Result))
+        n_failed = sum(isinstance(outcome, Exception) for outcome in outcomes)
         n_stacks = math.ceil(sum(n_fits / width for width, n_fits in widths.items()))
         print(
             f"[batched_training] {len(jobs)} fits in {time.perf_counter() - start:.2f} s: "
             f"{n_stacks} stack{'s' * (n_stacks != 1)} of up to {max(widths, default=0)}"
+            + (f", {n_failed} failed" if n_failed else "")
         )
     return outcomes
 
