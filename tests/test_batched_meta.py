@@ -277,9 +277,7 @@ def test_weights_of_samples_reach_every_fit(check, weighted):
 
 def test_routed_weights_reach_every_fit(check):
     def run():
-        estimator = scaled(l2=0.1)
-        estimator.named_steps["scale"].set_fit_request(sample_weight=True)
-        estimator.named_steps["net"].set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        estimator = net(l2=0.1).set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
         return validated(estimator, params={"sample_weight": WEIGHT})
 
     with sklearn.config_context(enable_metadata_routing=True):

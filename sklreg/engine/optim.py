@@ -105,7 +105,7 @@ class Adam(Optimizer):
         # rows: it moves zeros by a rate of one, which gives what each row is to add at its own.
         move = self._scratch.zero_()
         first, second = self.moments
-        n_steps = torch.tensor(float(self.n_steps), device=grad.device)
+        n_steps = torch.full((), float(self.n_steps), device=grad.device)  # a copy from the CPU would wait for the GPU
         torch._fused_adam_(
             [move], [grad], [first], [second], [], [n_steps], lr=1.0, beta1=self.beta1, beta2=self.beta2,
             weight_decay=0.0, eps=self.epsilon, amsgrad=False, maximize=False,
