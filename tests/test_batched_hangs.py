@@ -164,7 +164,7 @@ def test_searches_in_searches_meet(sizes, inner):
     with batched_training():
         together = cross_val_score(search, X, y, cv=3)
     assert max(sizes) >= 3 * 4
-    assert_array_equal(together, cross_val_score(search, X, y, cv=3))
+    assert_array_equal(together, cross_val_score(search.set_params(n_jobs=None), X, y, cv=3))
 
 
 def test_searches_in_searches_find_room_however_small_the_bound(sizes):
@@ -229,11 +229,10 @@ def test_a_thousand_tasks(sizes, max_models):
 
 @pytest.mark.parametrize("pre_dispatch", [1, "n_jobs", "all"])
 def test_few_tasks_dispatched_at_a_time(pre_dispatch):
-    together = scores_of_search = None
+    search = {"estimator": net(), "param_grid": {"l2": [0.0, 0.1, 1.0]}}
     with batched_training(max_models=3):
-        together = scores(estimator=net(), param_grid={"l2": [0.0, 0.1, 1.0]}, pre_dispatch=pre_dispatch)
-    scores_of_search = scores(estimator=net(), param_grid={"l2": [0.0, 0.1, 1.0]})
-    assert_array_equal(together, scores_of_search)
+        together = scores(**search, pre_dispatch=pre_dispatch)
+    assert_array_equal(together, scores(**search))
 
 
 def test_one_model_at_a_time_is_the_plain_search(sizes):
