@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import multiprocessing
 import os
+import signal
 import threading
 import time
 import warnings
@@ -50,6 +51,14 @@ def no_thread_is_left():
     while threads() and time.monotonic() < end:
         time.sleep(0.01)
     assert threads() == []
+
+
+@pytest.fixture
+def interruptible():
+    """Take Ctrl-C as Python does; a process that was started in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
@@ -125,6 +134,7 @@ def test_the_block_goes_on_working_after_a_failure():
             assert_array_equal(cross_val_score(net(), X, y), cross_val_score(net(), X, y, n_jobs=2))
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("nested", [False, True])
 def test_an_interrupt_ends_a_training_that_would_go_on_for_years(nested):
     estimator = GridSearchCV(net(**ENDLESS), {"l2": [0.0, 0.1]}, cv=2) if nested else net(**ENDLESS)
@@ -138,6 +148,7 @@ def test_an_interrupt_ends_a_training_that_would_go_on_for_years(nested):
         assert np.isfinite(cross_val_score(net(), X, y)).all()
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_a_single_fit_and_leaves_the_estimator_as_it_was():
     estimator = net(**ENDLESS)
     threading.Timer(0.5, _thread.interrupt_main).start()
