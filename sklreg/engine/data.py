@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import prod
@@ -11,6 +11,8 @@ from typing import NamedTuple, Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+_BYTES_OF_POOL = 2**25  # a second copy of more is not worth the time it saves
 
 
 class Rows(Protocol):
@@ -149,6 +151,36 @@ class Buffer:
         if self._memory is None or self._memory.numel() < size:
             self._memory = like.new_empty(size)
         return self._memory[:size].view(shape)
+
+
+class Pool:
+    """Sets of samples below one another in one table, from which the batches of all rows are taken at once."""
+
+    def __init__(self, sets: Sequence[Samples]) -> None:
+        self.X = torch.cat([s.X.values for s in sets if isinstance(s.X, DenseRows)])
+        self.y = torch.cat([s.y for s in sets])
+        weights = [s.weight for s in sets if s.weight is not None]
+        self.weight = torch.cat(weights) if weights else None
+
+    @classmethod
+    def of(cls, sets: Sequence[Samples]) -> Pool | None:
+        """Return a pool of dense sets of one size; ``None`` where there is one set, or a copy would take much."""
+        tensors = [tensor for s in sets for tensor in s.tensors()]
+        is_worth_it = (
+            len(sets) > 1
+            and len({len(s) for s in sets}) == 1
+            and all(isinstance(s.X, DenseRows) for s in sets)
+            and sum(tensor.nbytes for tensor in tensors) <= _BYTES_OF_POOL
+        )
+        return cls(sets) if is_worth_it else None
+
+    def take(self, places: Tensor, buffer: Buffer) -> Batch:
+        """Return a batch for every row, its samples at ``places`` ``(K, n)``, its inputs in ``buffer``."""
+        index, shape = places.flatten(), places.shape
+        X = torch.index_select(self.X, 0, index, out=buffer.shaped(self.X, len(index), self.X.shape[1]))
+        y = self.y.index_select(0, index).unflatten(0, shape)
+        weight = None if self.weight is None else self.weight.index_select(0, index).view(shape)
+        return Batch(X.view(*shape, -1), y, weight)
 
 
 def count_batches(n: int, batch_size: int) -> int:

@@ -15,7 +15,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from sklreg.engine.data import Batch, Buffer, batch_bounds, chunks, stack
+from sklreg.engine.data import Batch, Buffer, Pool, batch_bounds, chunks, stack
 from sklreg.engine.job import Job, OptimizerState, Result, Static
 from sklreg.engine.losses import LOSSES
 from sklreg.engine.mixup import Mixup, mix
@@ -130,7 +130,11 @@ class _Stack:
         sets = {s.identity: s for job in jobs for s in (job.train_set, job.validation_set) if s is not None}
         self.samples = {key: s.map(lambda tensor: on_device[id(tensor)]) for key, s in sets.items()}
 
-        self.batch_buffer, self.validation_buffer = Buffer(), Buffer()
+        train_sets = list(dict.fromkeys(job.train_set.identity for job in jobs))
+        self.pool = Pool.of([self.samples[key] for key in train_sets])
+        n_max = max(len(job.train_set) for job in jobs)
+        self.first_place = {key: i * n_max for i, key in enumerate(train_sets)}  # in the pool
+        self.buffer, self.validation_buffer = Buffer(), Buffer()
         self.jobs = jobs
         self.is_aborted, self.keep = is_aborted, keep
         self.n_together = len(jobs)
@@ -173,18 +177,16 @@ class _Stack:
     def _epoch(self, n_done: int) -> Tensor:
         """Take one pass over the samples; return each row's mean loss, ``(K,)``, in units of the training."""
         learning_rates = self._learning_rates(n_done).unbind()
-        orders = self._orders()
         draws = None
         if self.mixup.is_active:
             draws = self.mixup.draw(self.bounds, self.streams, self.static.dtype, self.static.device)
         total = torch.zeros(len(self.jobs), dtype=torch.float64, device=self.static.device)
-        for i, learning_rate in enumerate(learning_rates):
-            batch = self._batch(orders, i)
+        for i, (batch, learning_rate) in enumerate(zip(self._batches(), learning_rates, strict=True)):
             if draws is not None:
                 partners = draws.partners[i]
                 partners = partners if len(partners) == 1 else partners.index_select(0, self.stream_members)
-                batch = mix(batch, partners.expand(len(batch.X), -1), draws.shares[i])
-            total += self._step(batch, learning_rate, i)
+                mixed = mix(batch, partners.expand(len(batch.X), -1), draws.shares[i])
+            total += self._step(batch if draws is None else mixed, learning_rate, i)
         return total / self.n_samples
 
     def _step(self, batch: Batch, learning_rate: Tensor, i: int) -> Tensor:
@@ -225,22 +227,27 @@ class _Stack:
         rates = initial * schedule_factor(self.static.schedule, step / n_steps)
         return rates[:, :, None].to(self.static.device, self.static.dtype)
 
-    def _orders(self) -> list[tuple[Tensor, ...]] | None:
-        """Draw the order of an epoch for every stream, cut into batches; ``None`` where a batch is the whole set."""
-        if self.static.n_batches == 1:
-            return None
-        orders = []
-        for streams, bounds in zip(self.streams, self.bounds, strict=True):
-            order = torch.from_numpy(streams.order.permutation(bounds[-1][1])).to(self.static.device)
-            orders.append(order.split([stop - start for start, stop in bounds]))
-        return orders
-
-    def _batch(self, orders: list[tuple[Tensor, ...]] | None, i: int) -> Batch:
-        batches = [
-            source.slice(*self.bounds[stream][i]) if orders is None else source.take(orders[stream][i])
-            for source, stream in self.sources
+    def _batches(self) -> Iterator[Batch]:
+        """Draw the order of an epoch for every stream, and yield its batches; each is valid until the next."""
+        if self.static.n_batches == 1:  # the whole sets, in any order
+            yield stack([source.slice(0, len(source)) for source, _ in self.sources], self.source_members, self.buffer)
+            return
+        orders = [
+            torch.from_numpy(streams.order.permutation(bounds[-1][1])).to(self.static.device)
+            for streams, bounds in zip(self.streams, self.bounds, strict=True)
         ]
-        return stack(batches, self.source_members, self.batch_buffer)
+        if self.pool is not None and self.source_members is not None:
+            places = torch.stack(orders).index_select(0, self.stream_members) + self.first_places
+            for start, stop in self.bounds[0]:
+                yield self.pool.take(places[:, start:stop], self.buffer)
+            return
+        for i in range(self.static.n_batches):
+            batches = [
+                source.take(orders[stream][start:stop])
+                for source, stream in self.sources
+                for start, stop in [self.bounds[stream][i]]
+            ]
+            yield stack(batches, self.source_members, self.buffer)
 
     # Its end --------------------------------------------------------------------------------------------------
 
@@ -378,6 +385,7 @@ class _Stack:
         distinct = list(dict.fromkeys(pairs))
         self.sources = [(self.samples[data], stream) for data, stream in distinct]
         self.source_members = self._members([distinct.index(p) for p in pairs]) if len(distinct) > 1 else None
+        self.first_places = self._members([self.first_place[data] for data, _ in pairs])[:, None]
         held_out = [job.validation_set.identity for job in self.jobs if job.validation_set is not None]
         sets = list(dict.fromkeys(held_out))
         self.validation_sources = [self.samples[key] for key in sets]
