@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import time
 import traceback
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from numbers import Integral
-from threading import local
 from typing import Any
 
 import joblib
-from joblib.parallel import ParallelBackendBase, get_active_backend, register_parallel_backend
+from joblib.parallel import FallbackToBackend, ParallelBackendBase, get_active_backend, register_parallel_backend
 
 from sklreg._meeting import Aborted, Call, Meeting, current_task
 from sklreg.engine import Job, Result, share_equal_samples, train
@@ -52,8 +49,8 @@ def batched_training(
         choice to them.
     n_jobs : int, default=None
         The number of tasks that run Python code at the same time, in threads: what comes before and after the fits.
-        ``None`` is 1, and -1 the number of cores.  An ``n_jobs`` given to the search itself takes precedence.  All
-        fits train together whatever it is.
+        ``None`` is 1, and -1 the number of cores, which is also the most.  An ``n_jobs`` given to the search itself
+        takes precedence.  All fits train together whatever it is.
     verbose : int, default=0
         1 prints a line for each batch of fits, 2 another for each fit as it ends.
 
@@ -94,7 +91,10 @@ def batched_training(
 
 
 class BatchedTrainingBackend(ParallelBackendBase):
-    """joblib's view of a :class:`~sklreg._meeting.Meeting`: calls, tasks, and callbacks for their results."""
+    """The choices of a block; every parallel call inside it gets a backend of its own, made of these.
+
+    With a ``meeting`` it stands for the calls that a task of this meeting makes.
+    """
 
     supports_retrieve_callback = True
     supports_sharedmem = True
@@ -113,59 +113,70 @@ class BatchedTrainingBackend(ParallelBackendBase):
         is_count = isinstance(max_models, Integral) and not isinstance(max_models, bool) and max_models >= 1
         if max_models is not None and not is_count:
             raise ValueError(f"max_models of batched_training must be None or an int from 1 on; got {max_models!r}.")
-        self.max_models, self.device, self.verbose = max_models, device, verbose
-        self._meeting = meeting or self._new_meeting()
-        self._here = local()  # the call that a thread is making
+        self.max_models, self.device, self.verbose, self.meeting = max_models, device, verbose, meeting
 
-    def _new_meeting(self) -> Meeting[Job, Result]:
-        return Meeting(partial(_train_and_tell, self.verbose), self.max_models or _MANY, _has_room)
+    def effective_n_jobs(self, n_jobs: int | None) -> int:
+        """Answer those who cut their work into as many pieces.
+
+        Outside of tasks there are to be many, as each may be a fit.  Inside, it is rather a step on the way to one.
+        """
+        n_workers = _n_workers(n_jobs)
+        return n_workers if self.meeting is not None else self.max_models or _MANY
+
+    def configure(self, n_jobs: int = 1, parallel: Any = None, **kwargs: Any) -> int:
+        """Hand over to a backend for this call alone."""
+        raise FallbackToBackend(
+            _BackendOfCall(self.nesting_level, self.max_models, self.device, self.verbose, self.meeting)
+        )
+
+
+class _BackendOfCall(BatchedTrainingBackend):
+    """joblib's view of a call in a :class:`~sklreg._meeting.Meeting`: tasks, and callbacks for their results."""
+
+    call: Call | None = None
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
         """Return how many tasks are in flight at once, whatever ``n_jobs`` says of those at work."""
-        if n_jobs == 0:
-            raise ValueError(
-                "n_jobs == 0 has no meaning: it is the number of tasks at work, or -1 for one on each core."
-            )
+        _n_workers(n_jobs)  # refuses 0
         return self.max_models or _MANY
 
     def configure(self, n_jobs: int = 1, parallel: Any = None, **kwargs: Any) -> int:
-        """Prepare for calls with ``n_jobs`` tasks at work."""
-        if self._meeting.process != os.getpid():  # forked: the threads of that meeting are not here
-            self._meeting = self._new_meeting()
-        if current_task() is None:
-            n_cores = joblib.cpu_count()
-            self._meeting.n_workers = n_jobs if n_jobs > 0 else max(1, n_cores + 1 + n_jobs)
-        return super().configure(n_jobs=n_jobs, parallel=parallel)  # type: ignore[no-any-return]
+        self.n_workers = _n_workers(n_jobs)
+        return ParallelBackendBase.configure(self, n_jobs=n_jobs, parallel=parallel)  # type: ignore[no-any-return]
 
     def get_nested_backend(self) -> tuple[ParallelBackendBase, None]:
         """Return a backend for the calls that one task makes: their tasks come to the same meeting."""
-        nested = BatchedTrainingBackend(
-            (self.nesting_level or 0) + 1, self.max_models, self.device, self.verbose, self._meeting
-        )
-        return nested, None
+        level = (self.nesting_level or 0) + 1
+        return BatchedTrainingBackend(level, self.max_models, self.device, self.verbose, self.meeting), None
 
     def start_call(self) -> None:
-        self._here.call = Call()
-        self._meeting.open(self._here.call)
+        self.call = Call()
+        parent = self.call.parent
+        if parent is None:  # the outermost, or in a forked process, or in a thread that a task has started
+            self.meeting = Meeting(
+                partial(_train_and_tell, self.verbose), self.n_workers, self.max_models or _MANY, _size, _max_size()
+            )
+        else:
+            self.meeting = parent.meeting
 
     @contextlib.contextmanager
     def retrieval_context(self) -> Iterator[None]:
-        call: Call = self._here.call
-        self._meeting.pause(call)
+        call, meeting = self.call, self.meeting
+        assert call is not None
+        assert meeting is not None
+        meeting.pause(call)
         try:
             yield
         finally:
-            self._meeting.resume(call)
+            meeting.resume(call)
 
     def submit(self, func: Callable[[], Any], callback: Callable[[Future[Any]], None] | None = None) -> Future[Any]:
         """Add a task; ``callback`` is told when it has ended, and may submit more before it counts as ended."""
-        call: Call | None = getattr(self._here, "call", None)
-        if call is None:  # submitted by such a callback
-            task = current_task()
-            assert task is not None
-            call = task.call
+        call, meeting = self.call, self.meeting
+        assert call is not None
+        assert meeting is not None
         future: Future[Any] = Future()
-        self._meeting.submit(call, partial(_run, call, [func], future, callback))
+        meeting.submit(call, partial(_run, call, [func], future, callback))
         return future
 
     apply_async = submit  # its name before joblib 1.5
@@ -174,19 +185,21 @@ class BatchedTrainingBackend(ParallelBackendBase):
         return out.result()
 
     def abort_everything(self, ensure_ready: bool = True) -> None:
-        call: Call | None = getattr(self._here, "call", None)
-        if call is None:
-            return
-        meeting = self._meeting
-        if call.parent is None:
-            # What comes next shall not depend on how the tasks of this call end, nor on where it was interrupted.
-            self._meeting = self._new_meeting()
-        meeting.abort(call)
+        if self.call is not None and self.meeting is not None:
+            self.meeting.abort(self.call)
 
     def stop_call(self) -> None:
-        call: Call | None = self._here.__dict__.pop("call", None)
-        if call is not None:
-            self._meeting.close(call, _GRACE if call.is_aborted() else None)
+        call, self.call = self.call, None
+        if call is not None and self.meeting is not None:
+            self.meeting.close(call, _GRACE if call.is_aborted() else None)
+
+
+def _n_workers(n_jobs: int | None) -> int:
+    """Return how many tasks run Python code at a time: more than there are cores would only disturb one another."""
+    if n_jobs == 0:
+        raise ValueError("n_jobs == 0 has no meaning: it is the number of tasks at work, or -1 for one on each core.")
+    n_cores: int = joblib.cpu_count()
+    return max(1, n_cores + 1 + n_jobs) if n_jobs is not None and n_jobs < 0 else min(n_jobs or 1, n_cores)
 
 
 register_parallel_backend("sklreg", BatchedTrainingBackend)
@@ -241,12 +254,13 @@ class TaskTracebackError(Exception):
         return f'\n"""\n{self.args[0]}"""'
 
 
-def _has_room(jobs: Sequence[Job]) -> bool:
-    """Whether the data of one more task like these finds place in memory."""
-    if not jobs:
-        return True
-    n_bytes = sum(job.n_bytes for job in jobs) * (len(jobs) + 1) / len(jobs)
-    return _COPIES * n_bytes < _memory() / _SHARE_OF_MEMORY
+def _size(job: Job) -> float:
+    """Return the number of bytes that a task holds while its job waits."""
+    return _COPIES * job.n_bytes
+
+
+def _max_size() -> float:
+    return _memory() / _SHARE_OF_MEMORY
 
 
 def _memory() -> float:
@@ -263,21 +277,23 @@ def _train_and_tell(
     start = time.perf_counter()
     n_done = 0
 
+    def say(text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # nobody reads any more: no reason to lose fits
+            print(f"[batched_training] {text}")
+
     def tell(i: int, outcome: Result | Exception) -> None:
         nonlocal n_done
         n_done += 1
         if verbose > 1:
             told = repr(outcome) if isinstance(outcome, Exception) else _summary(outcome)
-            print(f"[batched_training] fit {n_done} of {len(jobs)}: {told}")
+            say(f"fit {n_done} of {len(jobs)}: {told}")
 
     outcomes = train(jobs, is_aborted, tell)
     if verbose > 0:
-        widths = Counter(outcome.n_together for outcome in outcomes if isinstance(outcome, Result))
-        n_failed = sum(isinstance(outcome, Exception) for outcome in outcomes)
-        n_stacks = math.ceil(sum(n_fits / width for width, n_fits in widths.items()))
-        print(
-            f"[batched_training] {len(jobs)} fits in {time.perf_counter() - start:.2f} s: "
-            f"{n_stacks} stack{'s' * (n_stacks != 1)} of up to {max(widths, default=0)}"
+        widths = [outcome.n_together for outcome in outcomes if isinstance(outcome, Result)]
+        n_failed = len(jobs) - len(widths)
+        say(
+            f"{len(jobs)} fits in {time.perf_counter() - start:.2f} s, up to {max(widths, default=0)} in one stack"
             + (f", {n_failed} failed" if n_failed else "")
         )
     return outcomes

@@ -77,10 +77,9 @@ class Call:
     def __init__(self) -> None:
         self.parent = current_task()
         self.depth: int = 0 if self.parent is None else self.parent.call.depth + 1
+        self.caller = threading.get_ident()
         self.warnings = WarningsState.now()
-        self.threads: list[threading.Thread] = []
         self.n_open = 0  # tasks that have not ended
-        self.is_waited_for = False
         self._is_aborted = False
 
     def abort(self) -> None:
@@ -97,8 +96,10 @@ class Task:
     def __init__(self, meeting: Meeting[Any, Any], call: Call, run: Callable[[], None]) -> None:
         self.meeting, self.call, self.run = meeting, call, run
         self.has_floor = threading.Event()
+        self.waits_for: Call | None = None  # tasks of its own
+        self.is_in_fit = False
+        self.outcome: Any = None  # of its fit
         self.warnings = call.warnings
-        self.outcome: Any = None
 
 
 class _Here(threading.local):
@@ -115,34 +116,36 @@ def current_task() -> Task | None:
 
 
 class Meeting(Generic[J, R]):
-    """Runs tasks, and trains together what they hand in.
+    """Runs the tasks of one call, and of the calls that they make in turn, and trains together what they hand in.
 
-    At most ``n_workers`` tasks have the floor; new ones start while fewer than ``max_jobs`` jobs wait, and
-    ``has_room(jobs)`` says of those that wait that there is memory for one more.
+    At most ``n_workers`` tasks have the floor.  New ones start while there is room: fewer than ``max_jobs`` jobs wait
+    or may yet come, and all of them, at the mean ``size`` of those that wait, stay below ``max_size``.
     """
 
-    def __init__(self, train: Trainer[J, R], max_jobs: int, has_room: Callable[[Sequence[J]], bool]) -> None:
+    def __init__(
+        self, train: Trainer[J, R], n_workers: int, max_jobs: int, size: Callable[[J], float], max_size: float
+    ) -> None:
         self.process = os.getpid()
-        self.n_workers = 1
-        self._train, self._max_jobs, self._has_room = train, max_jobs, has_room
+        self._train, self._n_workers, self._max_jobs = train, n_workers, max_jobs
+        self._size_of, self._max_size = size, max_size
         self._lock = threading.Lock()
         self._order = itertools.count()
         self._queue: list[tuple[int, int, Task]] = []  # a heap: tasks of tasks come first, so that few tasks are open
         self._ready: deque[Task] = deque()  # want the floor again
         self._on_floor: set[Task] = set()
         self._slow: set[Task] = set()  # have had the floor for long, and are not waited for
-        self._submitting: set[int] = set()  # threads outside that may submit more
         self._waiting: list[tuple[Task, J]] = []
-        self._is_training = False
+        self._size = 0.0  # of what waits
+        self._in_training: list[tuple[Task, J]] = []
+        self._is_submitting = True  # the outermost caller may have more tasks
+        self._is_closed = False
+        self._threads: list[threading.Thread] = []
+        self._trainer: threading.Thread | None = None
+        self._is_due = threading.Condition(self._lock)  # for the trainer: there is something to train, or the end
         self._last_event = time.monotonic()
+        self._patience = LONG_WITHOUT_EVENT
 
     # Called by whoever submits tasks --------------------------------------------------------------------------
-
-    def open(self, call: Call) -> None:
-        """Begin a call: nothing trains before its caller says that it waits."""
-        if call.parent is None:
-            with self._lock:
-                self._submitting.add(threading.get_ident())
 
     def submit(self, call: Call, run: Callable[[], None]) -> None:
         """Add a task.  ``run`` must not raise, and must ask whether its call has been aborted in the meantime."""
@@ -154,34 +157,39 @@ class Meeting(Generic[J, R]):
     def pause(self, call: Call) -> None:
         """Note that the caller waits for its tasks from now on."""
         with self._lock:
-            self._submitting.discard(threading.get_ident())
-            call.is_waited_for = True
-            if call.parent is not None and call.n_open > 0:
-                self._leave_floor(call.parent)
+            if call.parent is None:
+                self._is_submitting = False
+            elif call.parent is current_task():
+                call.parent.waits_for = call
+                if call.n_open > 0:
+                    self._leave_floor(call.parent)
             self._advance()
 
     def resume(self, call: Call) -> None:
         """Go on after :meth:`pause`; a task waits for the floor."""
         if call.parent is None:
-            call.warnings.install()
-            return
-        with self._lock:
-            call.is_waited_for = False
-            if call.parent not in self._on_floor:
-                self._ask_for_floor(call.parent)
-                self._advance()
-        self._wait_for_floor(call.parent)
+            if call.caller == threading.get_ident():
+                call.warnings.install()
+        elif call.parent is current_task():
+            with self._lock:
+                call.parent.waits_for = None
+                if not call.parent.has_floor.is_set():
+                    self._ask_for_floor(call.parent)
+                    self._advance()
+            self._wait_for_floor(call.parent)
 
     def close(self, call: Call, timeout: float | None) -> None:
-        """End a call: no thread of its finished tasks is left."""
+        """End a call; after the outermost one no thread is left, unless it outlives ``timeout`` seconds."""
+        if call.parent is not None:
+            return
         with self._lock:
-            self._submitting.discard(threading.get_ident())
+            self._is_submitting, self._is_closed = False, True
             self._advance()
+            self._is_due.notify()
         end = None if timeout is None else time.monotonic() + timeout
-        for thread in call.threads:
-            if thread is not threading.current_thread():
+        for thread in [*self._threads, self._trainer]:
+            if thread is not None and thread is not threading.current_thread():
                 thread.join(None if end is None else max(0.0, end - time.monotonic()))
-        call.threads = [thread for thread in call.threads if thread.is_alive()]
 
     def abort(self, call: Call) -> None:
         """Let the tasks of a call end as soon as they can: at once, or when they next come to a fit."""
@@ -191,12 +199,13 @@ class Meeting(Generic[J, R]):
             self._queue = [entry for entry in self._queue if not entry[2].call.is_aborted()]
             heapq.heapify(self._queue)
             waiting, self._waiting = self._waiting, []
+            self._size = 0.0
             for task, job in waiting:
                 if task.call.is_aborted():
                     task.outcome = Aborted()
                     self._ask_for_floor(task)
                 else:
-                    self._waiting.append((task, job))
+                    self._wait(task, job)
             ready, self._ready = self._ready, deque()
             for task in ready:
                 self._ask_for_floor(task)
@@ -211,17 +220,30 @@ class Meeting(Generic[J, R]):
         with self._lock:
             if task.call.is_aborted():
                 raise Aborted
-            task.outcome = None
-            self._waiting.append((task, job))
+            if self._trainer is None:
+                trainer = threading.Thread(target=self._train_rounds, name="sklreg-train", daemon=True)
+                trainer.start()
+                self._trainer = trainer
+            task.is_in_fit = True
+            self._wait(task, job)
             self._leave_floor(task)
             self._advance()
         self._wait_for_floor(task)
-        outcome, task.outcome = task.outcome, None
+        with self._lock:
+            task.is_in_fit = False
+            outcome, task.outcome = task.outcome, None
+            if task.waits_for is not None and task.waits_for.n_open > 0:  # it fits between results of its own tasks
+                self._leave_floor(task)
+                self._advance()
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome  # type: ignore[no-any-return]
 
     # The floor; the lock is held ------------------------------------------------------------------------------
+
+    def _wait(self, task: Task, job: J) -> None:
+        self._waiting.append((task, job))
+        self._size += self._size_of(job)
 
     def _leave_floor(self, task: Task) -> None:
         task.warnings = WarningsState.now()
@@ -231,7 +253,8 @@ class Meeting(Generic[J, R]):
 
     def _give_floor(self, task: Task) -> None:
         self._on_floor.add(task)
-        task.warnings.install()
+        if not task.call.is_aborted():  # else it only ends, and its caller has gone on
+            task.warnings.install()
         task.has_floor.set()
 
     def _ask_for_floor(self, task: Task) -> None:
@@ -241,81 +264,109 @@ class Meeting(Generic[J, R]):
             self._ready.append(task)
 
     def _advance(self) -> None:
-        """Give the floor to those who may have it; if nobody has it, train."""
+        """Give the floor to those who may have it; if nobody has it, let the trainer train."""
         self._last_event = time.monotonic()
-        while self._ready and len(self._on_floor) < self.n_workers:
+        while self._ready and len(self._on_floor) < self._n_workers:
             self._give_floor(self._ready.popleft())
-        while self._queue and self._may_start() and self._start(self._queue[0][2]):
-            heapq.heappop(self._queue)
-        if self._waiting and not (self._on_floor or self._submitting or self._is_training):
-            self._is_training = True
-            members, self._waiting = self._waiting, []
-            threading.Thread(target=self._train_members, args=(members,), name="sklreg-train", daemon=True).start()
+        while (entry := self._next()) is not None and self._start(entry):
+            pass
+        if self._waiting and not (self._on_floor or self._is_submitting or self._in_training):
+            self._in_training, self._waiting = self._waiting, []
+            self._size = 0.0
+            self._is_due.notify()
 
-    def _may_start(self) -> bool:
-        return (
-            not self._is_training
-            and len(self._on_floor) + len(self._slow) < self.n_workers
-            and len(self._waiting) < self._max_jobs
-            and self._has_room([job for _, job in self._waiting])
-        )
+    def _next(self) -> tuple[int, int, Task] | None:
+        """Take a task from the queue, if one may start."""
+        n_active = len(self._on_floor) + len(self._slow)
+        n_jobs = len(self._waiting) + n_active  # each active task may come to one
+        has_room = not self._waiting or self._size * (n_jobs + 1) / len(self._waiting) < self._max_size
+        if (
+            self._queue
+            and not self._in_training
+            and n_active < self._n_workers
+            and n_jobs < self._max_jobs
+            and has_room
+        ):
+            return heapq.heappop(self._queue)
+        return None
 
-    def _start(self, task: Task) -> bool:
-        """Start a task, if the system has a thread for it."""
+    def _start(self, entry: tuple[int, int, Task]) -> bool:
+        """Start a task in a thread of its own, if the system has one; else it goes back to the queue."""
+        task = entry[2]
         self._give_floor(task)
         thread = threading.Thread(target=self._run, args=(task,), name="sklreg-task", daemon=True)
-        task.call.threads.append(thread)
         try:
             thread.start()
         except RuntimeError:
-            task.call.threads.remove(thread)
-            self._on_floor.discard(task)
-            if not (self._on_floor or self._waiting or self._ready):
+            self._leave_floor(task)
+            heapq.heappush(self._queue, entry)
+            if not (self._on_floor or self._slow or self._waiting or self._ready):
                 raise  # no other task is there that could make room
             return False
+        self._threads.append(thread)
         return True
 
     # In threads of the meeting --------------------------------------------------------------------------------
 
-    def _run(self, task: Task) -> None:
-        _here.task = task
-        try:
-            task.run()
-        finally:
-            _here.task = None
-            with self._lock:
-                self._leave_floor(task)
-                self._end(task.call)
-                self._advance()
+    def _run(self, task: Task | None) -> None:
+        """Run a task, and then others, as long as there are some to start."""
+        while task is not None:
+            _here.task = task
+            try:
+                task.run()
+            finally:
+                _here.task = None
+                task = self._end(task)
 
-    def _end(self, call: Call) -> None:
-        """Count a task of ``call`` as ended; after the last one the caller goes on, and comes to a fit, perhaps."""
-        call.n_open -= 1
-        if call.n_open == 0 and call.is_waited_for and call.parent is not None:
-            self._give_floor(call.parent)
+    def _end(self, task: Task) -> Task | None:
+        """Count a task as ended; return the next one for its thread."""
+        with self._lock:
+            self._leave_floor(task)
+            call, parent = task.call, task.call.parent
+            call.n_open -= 1
+            if call.n_open == 0 and parent is not None and parent.waits_for is call and not parent.is_in_fit:
+                self._give_floor(parent)  # goes on at once, and may come to a fit
+            entry = None if self._ready else self._next()
+            if entry is not None:
+                self._give_floor(entry[2])
+            self._advance()
+        return None if entry is None else entry[2]
+
+    def _train_rounds(self) -> None:
+        while True:
+            with self._lock:
+                while not (self._in_training or self._is_closed):
+                    self._is_due.wait()
+                members = self._in_training
+            if not members:
+                return
+            self._train_members(members)
+            members.clear()
 
     def _train_members(self, members: list[tuple[Task, J]]) -> None:
         tasks = [task for task, _ in members]
-        members[0][0].call.warnings.install()
+        if not tasks[0].call.is_aborted():
+            tasks[0].call.warnings.install()
         outcomes: Sequence[R | BaseException]
         try:
             outcomes = self._train([job for _, job in members], [task.call.is_aborted for task in tasks])
         except BaseException as error:
             outcomes = [error] * len(tasks)
-        members.clear()
         with self._lock:
-            self._is_training = False
+            self._in_training = []
             for task, outcome in zip(tasks, outcomes, strict=True):
                 task.outcome = Aborted() if task.call.is_aborted() else outcome
                 self._ask_for_floor(task)
             self._advance()
 
     def _wait_for_floor(self, task: Task) -> None:
-        while not task.has_floor.wait(LONG_WITHOUT_EVENT):
+        while not task.has_floor.wait(self._patience):
             with self._lock:
-                if not self._is_training and time.monotonic() - self._last_event >= LONG_WITHOUT_EVENT:
-                    # Whoever has the floor may need what a waiting task holds.
+                if not self._in_training and time.monotonic() - self._last_event >= self._patience:
+                    # Whoever has the floor may need what a waiting task holds.  If not, and every task takes that long,
+                    # the next time shall be later, so that more of them meet.
+                    self._patience *= 2
                     self._slow |= self._on_floor
                     self._on_floor.clear()
-                    self._submitting.clear()
+                    self._is_submitting = False
                     self._advance()

@@ -59,7 +59,7 @@ def test_one_line_tells_how_many_fits_trained_together(capsys):
     with batched_training(verbose=1):
         search().fit(X, y)
     (line,) = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r"\[batched_training\] 12 fits in \d+\.\d\d s: 1 stack of up to 12", line)
+    assert re.fullmatch(r"\[batched_training\] 12 fits in \d+\.\d\d s, up to 12 in one stack", line)
 
 
 def test_one_more_line_tells_of_every_fit(capsys):
