@@ -501,6 +501,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             initial_output=initial_output.to(dtype),
             start=start,
             optimizer_state=optimizer_state,
+            keeps_optimizer=single_pass,
             score=None if validation_table is None else self._score_function(validation_table),
             on_epoch=self._epoch_listener(units, tasks),
         )

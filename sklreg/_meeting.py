@@ -188,7 +188,8 @@ class Meeting(Generic[J, R]):
             self._is_due.notify()
         end = None if timeout is None else time.monotonic() + timeout
         for thread in [*self._threads, self._trainer]:
-            if thread is not None and thread is not threading.current_thread():
+            has_started = thread is not None and thread.ident is not None  # an interrupt may have come before
+            if thread is not None and has_started and thread is not threading.current_thread():
                 thread.join(None if end is None else max(0.0, end - time.monotonic()))
 
     def abort(self, call: Call) -> None:
@@ -295,15 +296,16 @@ class Meeting(Generic[J, R]):
         task = entry[2]
         self._give_floor(task)
         thread = threading.Thread(target=self._run, args=(task,), name="sklreg-task", daemon=True)
+        self._threads.append(thread)
         try:
             thread.start()
         except RuntimeError:
+            self._threads.remove(thread)
             self._leave_floor(task)
             heapq.heappush(self._queue, entry)
             if not (self._on_floor or self._slow or self._waiting or self._ready):
                 raise  # no other task is there that could make room
             return False
-        self._threads.append(thread)
         return True
 
     # In threads of the meeting --------------------------------------------------------------------------------

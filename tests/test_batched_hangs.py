@@ -296,8 +296,78 @@ def test_a_generator_of_results(kind):
 def test_a_generator_that_nobody_reads():
     with batched_training():
         results = [Parallel(return_as="generator")(delayed(fit)(**ENDLESS) for _ in range(3))]
-        with pytest.warns(UserWarning, match="cancelled"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # joblib may tell of it
             results.clear()
+
+
+def test_generators_side_by_side_and_a_search_beside_them():
+    with batched_training():
+        one, other = (Parallel(return_as="generator")(delayed(fit)(max_iter=n) for n in ns) for ns in ((1, 2), (3, 4)))
+        alone = cross_val_score(net(), X, y, cv=2)
+        assert (list(one), list(other)) == ([1, 2], [3, 4])
+    assert_array_equal(alone, cross_val_score(net(), X, y, cv=2))
+
+
+def test_a_generator_read_in_another_thread():
+    read = []
+    with batched_training():
+        results = Parallel(return_as="generator")(delayed(fit)(max_iter=n) for n in (1, 2))
+        reader = threading.Thread(target=lambda: read.extend(results))
+        reader.start()
+        reader.join()
+    assert read == [1, 2]
+
+
+def test_a_task_that_fits_between_the_results_of_its_own_tasks():
+    def task(k):
+        return [(n, fit(max_iter=5 + k)) for n in Parallel(return_as="generator")(delayed(slow_fit)(n) for n in (1, 2))]
+
+    def slow_fit(n):
+        n_iter = fit(max_iter=n)
+        time.sleep(0.1 * n)
+        return n_iter
+
+    with batched_training():
+        assert Parallel()(delayed(task)(k) for k in (0, 1)) == [[(1, 5), (2, 5)], [(1, 6), (2, 6)]]
+
+
+def test_tasks_that_are_made_by_a_search():
+    def tasks():
+        for _ in range(2):
+            cross_val_score(net(), X, y, cv=2)
+            yield delayed(fit)(max_iter=2)
+
+    with batched_training():
+        assert Parallel()(tasks()) == [2, 2]
+        assert Parallel(pre_dispatch=1)(tasks()) == [2, 2]
+
+
+def test_a_slow_task_that_starts_no_tasks_of_its_own_and_then_fits(monkeypatch):
+    monkeypatch.setattr(sklreg._meeting, "LONG_WITHOUT_EVENT", 0.1)
+
+    def waits_for_it():
+        return fit(max_iter=1)
+
+    def slow():
+        time.sleep(0.5)
+        Parallel()(delayed(abs)(k) for k in ())
+        return fit(max_iter=2)
+
+    with batched_training():
+        assert Parallel()([delayed(waits_for_it)(), delayed(slow)()]) == [1, 2]
+
+
+def test_steps_that_all_are_slow_are_waited_for_longer_each_time(monkeypatch, sizes):
+    monkeypatch.setattr(sklreg._meeting, "LONG_WITHOUT_EVENT", 0.05)
+
+    def slow(k):
+        time.sleep(0.08)
+        return fit(max_iter=k)
+
+    with batched_training():
+        assert Parallel()(delayed(slow)(k) for k in range(1, 7)) == [1, 2, 3, 4, 5, 6]
+    assert max(sizes) >= 3
 
 
 def test_a_task_that_waits_for_what_another_holds_in_its_fit(monkeypatch):
@@ -323,19 +393,32 @@ def test_an_error_of_the_training_itself_reaches_the_caller(monkeypatch, error):
         cross_validate(net(), X, y, error_score="raise")
 
 
-def test_a_system_that_has_no_more_threads(monkeypatch):
+def limited_to(n):
+    """Return a ``Thread.start`` for a system that has ``n`` threads for us."""
     start = threading.Thread.start
 
     def limited(thread):
-        if len(threads()) >= 4 and thread.name == "sklreg-task":
+        if thread.name.startswith("sklreg-") and len(threads()) >= n:
             raise RuntimeError("can't start new thread")
         start(thread)
 
-    monkeypatch.setattr(threading.Thread, "start", limited)
+    return limited
+
+
+@pytest.mark.parametrize("n", [2, 4, 6])
+def test_a_system_that_has_no_more_threads(monkeypatch, n):
+    monkeypatch.setattr(threading.Thread, "start", limited_to(n))
     with batched_training():
         together = cross_val_score(net(), X, y, cv=10)
-    monkeypatch.undo()
     assert_array_equal(together, cross_val_score(net(), X, y, cv=10))
+
+
+def test_a_system_that_has_one_thread(monkeypatch):
+    monkeypatch.setattr(threading.Thread, "start", limited_to(1))
+    with batched_training():
+        assert Parallel()(delayed(abs)(-k) for k in range(5)) == [0, 1, 2, 3, 4]
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            cross_val_score(net(), X, y, error_score="raise")
 
 
 def test_global_state_is_as_before():
@@ -373,6 +456,30 @@ def test_a_task_takes_its_warnings_filters_through_its_fit(sizes):
         assert Parallel()(delayed(heard)(c) for c in (UserWarning, FutureWarning)) == [[UserWarning], [FutureWarning]]
     assert warnings.filters == filters
     assert sizes == [2]
+
+
+def test_a_failing_call_does_not_hold_up_another_of_the_same_block():
+    block = sklreg._batched.BatchedTrainingBackend()
+    opened, failed, results = threading.Event(), threading.Event(), []
+
+    def tasks():
+        yield delayed(fit)(max_iter=2)
+        opened.set()
+        assert failed.wait(10)
+        yield delayed(fit)(max_iter=3)
+
+    def run():
+        with joblib.parallel_config(backend=block):
+            results.extend(Parallel(pre_dispatch="all")(tasks()))
+
+    other = threading.Thread(target=run)
+    other.start()
+    assert opened.wait(10)
+    with joblib.parallel_config(backend=block), pytest.raises(FloatingPointError):
+        Parallel()([delayed(refuse)(X), delayed(abs)(1)])
+    failed.set()
+    other.join(10)
+    assert results == [2, 3]
 
 
 @pytest.mark.parametrize("max_models", [0, -1, 1.5, True, "many"])

@@ -8,7 +8,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import sklearn
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 from numpy.testing import assert_array_equal
 from sklearn.datasets import make_classification
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
@@ -102,6 +102,20 @@ def test_no_more_fits_wait_than_allowed(calls, max_models):
     assert max(map(len, calls)) == min(max_models, 12)
     assert sum(map(len, calls)) == 12
     assert_array_equal(together, search(refit=False).fit(X, y).cv_results_["mean_test_score"])
+
+
+@pytest.mark.parametrize("max_models", [2, 5])
+def test_no_more_fits_wait_than_allowed_however_many_are_at_work(calls, max_models):
+    with batched_training(max_models):
+        search(refit=False, n_jobs=8).fit(X, y)
+    assert max(map(len, calls)) <= max_models
+    assert sum(map(len, calls)) == 12
+
+
+def test_inside_of_a_task_work_is_not_cut_into_pieces_as_if_it_were_fits():
+    with batched_training():
+        assert effective_n_jobs(None) > 100
+        assert Parallel()([delayed(effective_n_jobs)(None)]) == [1]
 
 
 def test_a_waiting_fit_keeps_no_copy_of_its_data_beside_scikit_learns(monkeypatch):

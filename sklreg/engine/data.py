@@ -68,6 +68,7 @@ class CSRRows(NamedTuple):
         return dense.index_put_((row, self.indices[source]), self.values[source], accumulate=True)
 
     def slice(self, start: int, stop: int) -> Tensor:
+        stop = min(stop, len(self.indptr) - 1)  # as tensors do
         return self.take(torch.arange(start, stop, device=self.indptr.device))
 
     def map(self, function: Callable[[Tensor], Tensor]) -> CSRRows:

@@ -79,6 +79,7 @@ class Job:
     start: nn.Sequential | None = None  # continue from this network instead of a new one
     optimizer_state: OptimizerState | None = None
     score: Callable[[NDArray[np.floating]], float] | None = None  # validation outputs (n, C) -> greater is better
+    keeps_optimizer: bool = True  # its state is part of the result
     on_epoch: Callable[[dict[str, float], Callable[[], nn.Sequential]], bool] | None = None
     """Told of every epoch, with a function that makes the network as it is then; True stops this fit."""
 
@@ -102,5 +103,5 @@ class Result:
     history: list[dict[str, float]]
     best_iter: int
     diverged: bool
-    optimizer_state: OptimizerState | None  # to go on from; after divergence, the one that the job came with
+    optimizer_state: OptimizerState | None  # to go on from; after divergence, or if not kept, the one of the job
     n_together: int  # rows in the stack that this fit was one of

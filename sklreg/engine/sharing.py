@@ -25,6 +25,7 @@ def share_equal_samples(job: Job) -> Job:
 
 
 def _first_equal(tensor: Tensor) -> Tensor:
+    # A tensor may be the memory of an array of its task's: none of the tasks must write to what it has fitted to.
     # The checksum tells nearly all different tensors apart, at the speed of memory; equality is then made sure of.
     fingerprint = (tuple(tensor.shape), tensor.dtype, zlib.crc32(np.ascontiguousarray(tensor.numpy()).data))
     known = _known.get(fingerprint)

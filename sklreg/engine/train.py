@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import partial
 
 import torch
@@ -91,24 +90,42 @@ def train(
             train_guarded(members)
     else:
         _in_threads(train_guarded, stacks, is_cancelled)
+    missing = [i for i, outcome in enumerate(outcomes) if outcome is None]
+    if missing:
+        raise RuntimeError(f"The engine has lost jobs {missing}; please report this.")
     return [outcome for outcome in outcomes if outcome is not None]
 
 
 def _in_threads(work: Callable[[list[int]], None], stacks: list[list[int]], is_cancelled: threading.Event) -> None:
     """Train stacks side by side, each by one thread: cores that share an operation wait for one another at its end."""
-    n_threads = torch.get_num_threads()
+    left = iter(stacks)
+    lock = threading.Lock()
 
-    def work_alone(stack: list[int]) -> None:
+    def work_through() -> None:
         with threads_for(0):
-            work(stack)
+            while True:
+                with lock:
+                    stack = next(left, None)
+                if stack is None:
+                    return
+                work(stack)
 
-    with ThreadPoolExecutor(min(n_threads, len(stacks)), thread_name_prefix="sklreg-stack") as pool:
-        try:
-            for future in [pool.submit(work_alone, stack) for stack in stacks]:
-                future.result()
-        except BaseException:  # an interrupt: what runs and what has not begun shall end
-            is_cancelled.set()
-            raise
+    others: list[threading.Thread] = []
+    try:
+        for _ in range(min(torch.get_num_threads(), len(stacks)) - 1):
+            thread = threading.Thread(target=work_through, name="sklreg-stack", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the system has no more
+                break
+            others.append(thread)
+        work_through()
+    except BaseException:  # an interrupt: what runs and what has not begun shall end
+        is_cancelled.set()
+        raise
+    finally:
+        for thread in others:
+            thread.join()
 
 
 class _Stack:
@@ -266,10 +283,10 @@ class _Stack:
                 outputs.append(output)
         loss /= self.n_validation
         score = -loss * self.loss_unit
+        of_rows = torch.cat(outputs, 1).cpu() if outputs else None  # (K, n, C)
         for k, job in enumerate(self.jobs):
-            if job.score is not None and job.validation_set is not None:
-                output = torch.cat([o[k] for o in outputs])[: len(job.validation_set)].cpu()
-                output = output * job.units.scale + job.units.offset
+            if job.score is not None and job.validation_set is not None and of_rows is not None:
+                output = of_rows[k, : len(job.validation_set)] * job.units.scale + job.units.offset
                 # A model that has diverged gets no score; scikit-learn's scorers refuse what is not finite.
                 score[k] = torch.nan
                 if bool(output.isfinite().all()):
@@ -328,7 +345,7 @@ class _Stack:
             history=self.histories[self.places[k]],
             best_iter=int(self.stopping.best_iter[k]) if restores else n_iter,
             diverged=diverged,
-            optimizer_state=job.optimizer_state if diverged else self._optimizer_state(k),
+            optimizer_state=job.optimizer_state if diverged or not job.keeps_optimizer else self._optimizer_state(k),
             n_together=self.n_together,
         )
         self.keep(self.places[k], result)
@@ -372,7 +389,7 @@ class _Stack:
 
         of_row = [(job.seed, len(job.train_set)) for job in self.jobs]
         keys = list(dict.fromkeys(of_row))
-        stream_of_row = [keys.index(key) for key in of_row]
+        stream_of_row = _places(of_row)
         self.streams = [self.all_streams[key] for key in keys]
         self.bounds = [batch_bounds(n, self.static.n_batches) for _, n in keys]  # of each stream
         self.stream_members = self._members(stream_of_row)
@@ -384,12 +401,12 @@ class _Stack:
         pairs = list(zip((job.train_set.identity for job in self.jobs), stream_of_row, strict=True))
         distinct = list(dict.fromkeys(pairs))
         self.sources = [(self.samples[data], stream) for data, stream in distinct]
-        self.source_members = self._members([distinct.index(p) for p in pairs]) if len(distinct) > 1 else None
+        self.source_members = self._members(_places(pairs)) if len(distinct) > 1 else None
         self.first_places = self._members([self.first_place[data] for data, _ in pairs])[:, None]
         held_out = [job.validation_set.identity for job in self.jobs if job.validation_set is not None]
         sets = list(dict.fromkeys(held_out))
         self.validation_sources = [self.samples[key] for key in sets]
-        self.validation_members = self._members([sets.index(h) for h in held_out]) if len(sets) > 1 else None
+        self.validation_members = self._members(_places(held_out)) if len(sets) > 1 else None
         self.n_validation = self._members([len(self.samples[h]) for h in held_out])
 
         self.input_dropout = self._noise("input_dropout", stream_of_row)
@@ -430,3 +447,9 @@ class _Stack:
         """Return one hyperparameter of every row, ``(K,)``."""
         values = [getattr(job.hyperparameters, name) for job in self.jobs]
         return torch.tensor(values, dtype=dtype or self.static.dtype, device=self.static.device)
+
+
+def _places(keys: Sequence[Hashable]) -> list[int]:
+    """Return the place of each key among the distinct ones, in the order in which these first come."""
+    place_of = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+    return [place_of[key] for key in keys]

@@ -135,23 +135,27 @@ def test_the_module_has_the_validation_loss_of_its_best_epoch(make_job, normaliz
         assert result.best_iter == losses.index(min(losses)) + 1
 
 
-@pytest.mark.parametrize("batch_size", [50, 1000])
-def test_sparse_inputs_train_as_their_dense_form(make_job, batch_size):
-    dense = make_job(batch_size=batch_size, input_dropout=0.2, mixup_alpha=0.3)
+def in_csr_form(job):
+    """Return the same job with sparse samples."""
 
-    def in_csr_form(samples):
+    def converted(samples):
         csr = sparse.csr_array(samples.X.values.numpy())
         parts = ((csr.indptr, torch.int64), (csr.indices, torch.int64), (csr.data, torch.float64))
         rows = CSRRows(*(torch.from_numpy(a).to(d) for a, d in parts), csr.shape[1])
         return replace(samples, X=rows)
 
-    job = replace(
-        dense,
-        static=replace(dense.static, is_sparse=True),
-        train_set=in_csr_form(dense.train_set),
-        validation_set=in_csr_form(dense.validation_set),
+    return replace(
+        job,
+        static=replace(job.static, is_sparse=True),
+        train_set=converted(job.train_set),
+        validation_set=converted(job.validation_set),
     )
-    a, b = train([dense, job])
+
+
+@pytest.mark.parametrize("batch_size", [50, 1000])
+def test_sparse_inputs_train_as_their_dense_form(make_job, batch_size):
+    dense = make_job(batch_size=batch_size, input_dropout=0.2, mixup_alpha=0.3)
+    a, b = train([dense, in_csr_form(dense)])
     assert torch.equal(numbers_of(a.module), numbers_of(b.module))
     assert a.history == b.history
 
@@ -243,6 +247,14 @@ def test_rows_of_different_sizes_are_the_single_fits(make_job, normalization, se
         assert result.best_iter == alone.best_iter
         for a, b in zip(result.history, alone.history, strict=True):
             assert a == pytest.approx(b, rel=1e-9)
+
+
+def test_sparse_rows_of_different_sizes_are_the_single_fits(make_job):
+    jobs = [in_csr_form(make_job(batch_size=55, n=n, n_validation=m)) for n, m in ((203, 64), (199, 63), (201, 66))]
+    together = train(jobs)
+    assert {result.n_together for result in together} == {3}
+    for result, job in zip(together, jobs, strict=True):
+        assert_close(numbers_of(result.module), numbers_of(train([job])[0].module), rtol=1e-9, atol=1e-9)
 
 
 def test_wide_stacks_in_several_threads_are_the_single_fits(make_job):
