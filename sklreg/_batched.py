@@ -78,12 +78,13 @@ def batched_training(
     >>> import sklreg
     >>> from sklearn.datasets import make_classification
     >>> from sklearn.model_selection import GridSearchCV
-    >>> X, y = make_classification(random_state=0)
+    >>> X, y = make_classification(flip_y=0.1, random_state=0)
+    >>> model = sklreg.RegularizedMLPClassifier((16,), max_iter=50, random_state=0)
     >>> grid = {"l2": [1e-4, 1e-2, 1.0], "dropout": [0.0, 0.5]}
-    >>> search = GridSearchCV(sklreg.RegularizedMLPClassifier(random_state=0), grid)
+    >>> search = GridSearchCV(model, grid, scoring="neg_log_loss")
     >>> with sklreg.batched_training():
     ...     search.fit(X, y).best_params_
-    {'dropout': 0.0, 'l2': 1.0}
+    {'dropout': 0.0, 'l2': 0.0001}
     """
     backend = BatchedTrainingBackend(max_models=max_models, device=device, verbose=verbose)
     with joblib.parallel_config(backend=backend, n_jobs=n_jobs):
@@ -128,6 +129,12 @@ class BatchedTrainingBackend(ParallelBackendBase):
         raise FallbackToBackend(
             _BackendOfCall(self.nesting_level, self.max_models, self.device, self.verbose, self.meeting)
         )
+
+    def submit(self, func: Callable[[], Any], callback: Callable[[Future[Any]], None] | None = None) -> Future[Any]:
+        """Refuse: tasks go to the backend of their call."""
+        raise NotImplementedError
+
+    apply_async = submit  # its name before joblib 1.5
 
 
 class _BackendOfCall(BatchedTrainingBackend):
@@ -179,7 +186,7 @@ class _BackendOfCall(BatchedTrainingBackend):
         meeting.submit(call, partial(_run, call, [func], future, callback))
         return future
 
-    apply_async = submit  # its name before joblib 1.5
+    apply_async = submit
 
     def retrieve_result_callback(self, out: Future[Any]) -> Any:
         return out.result()
