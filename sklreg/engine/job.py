@@ -33,6 +33,8 @@ class Static:
     is_sparse: bool
     dtype: torch.dtype
     device: torch.device
+    penalty_groups: str = "weights"
+    feature_groups: tuple[int, ...] | None = None  # the number of each feature's group; None: each is its own
 
 
 class Hyperparameters(NamedTuple):
@@ -42,6 +44,7 @@ class Hyperparameters(NamedTuple):
     momentum: float = 0.9
     l1: float = 0.0
     l2: float = 0.0
+    hierarchy: float = 1.0  # of "hierarchical" groups alone
     weight_decay: float = 0.0
     dropout: float = 0.0
     input_dropout: float = 0.0

@@ -7,6 +7,7 @@ and random stream of its own; rows meet in batched products and nowhere else.  A
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,7 @@ from sklreg.engine.modules import (
     row_of_module,
 )
 from sklreg.engine.optim import OPTIMIZERS, schedule_factor
-from sklreg.engine.penalties import ElasticNet, project_max_norm
+from sklreg.engine.penalties import ElasticNet, Grouped, GroupLasso, Groups, Hierarchy, Penalty, project_max_norm
 from sklreg.engine.plan import cut, plan
 from sklreg.engine.stopping import EarlyStopping
 from sklreg.engine.streams import Streams
@@ -119,7 +120,11 @@ class _Stack:
     ) -> None:
         self.static: Static = jobs[0].static
         self.layout = Layout(
-            self.static.n_features, self.static.hidden_layer_sizes, self.static.n_outputs, self.static.normalization
+            self.static.n_features,
+            self.static.hidden_layer_sizes,
+            self.static.n_outputs,
+            self.static.normalization,
+            has_skip=self.static.penalty_groups == "hierarchical",
         )
         self.loss = LOSSES[self.static.loss]
         # Draws belong to a seed and a number of samples.
@@ -401,15 +406,51 @@ class _Stack:
             None if has_equal_shares else self.share[:, None].to(self.static.device, self.static.dtype)
         )
 
-    def _penalty(self) -> ElasticNet:
+    def _penalty(self) -> Penalty:
         l1, l2 = (self._column(name, torch.float64).cpu()[:, None] for name in ("l1", "l2"))
+        by_unit = l1 / self.unit, l1 / self.unit.square()  # of weights into outputs, and of those before
         if bool((self.unit != 1).any()) or self.relative_scale is not None:
             # A weight into output c is scale[c] times what it is in training, and the loss is divided by unit ** 2.
             factor = torch.ones(len(self.jobs), self.layout.n_weights, dtype=torch.float64) / self.unit
-            last = self.layout.view(factor, f"weight{self.layout.n_layers - 1}")
-            last.copy_(self.share[:, None, :].expand_as(last))
+            for name in self._into_outputs():
+                weight = self.layout.view(factor, name)
+                weight.copy_(self.share[:, None, :].expand_as(weight))
             l1, l2 = l1 * factor / self.unit, l2 * factor.square()
-        return ElasticNet(*(strength.to(self.static.device, self.static.dtype) for strength in (l1, l2)))
+        l1, l2 = (strength.to(self.static.device, self.static.dtype) for strength in (l1, l2))
+        return ElasticNet(l1, l2) if self.static.penalty_groups == "weights" else self._grouped(l1, l2, *by_unit)
+
+    def _into_outputs(self) -> list[str]:
+        return [f"weight{self.layout.n_layers - 1}", *(["skip"] if self.layout.has_skip else [])]
+
+    def _grouped(self, l1: Tensor, l2: Tensor, into_outputs: Tensor, before: Tensor) -> Grouped:
+        """Let the weights that belong together be penalised by their norm; the others as they are."""
+        kind, device = self.static.penalty_groups, self.static.device
+        single = l1.expand(-1, self.layout.n_weights).clone()
+
+        def lasso(name: str, labels: tuple[int, ...] | None, by_column: bool = False) -> GroupLasso:
+            def view(flat: Tensor) -> Tensor:
+                matrix = self.layout.view(flat, name)
+                return matrix.transpose(1, 2) if by_column else matrix
+
+            view(single).zero_()
+            is_last = name in self._into_outputs()
+            strength = (into_outputs if is_last else before)[:, :, None].to(device, self.static.dtype)
+            if by_column:  # each spans all inputs of its layer, as a group of features spans several
+                strength = strength * math.sqrt(view(single).shape[2])
+            factor = self.relative_scale if is_last else None
+            return GroupLasso(view, Groups(labels, view(single).shape[1], device), strength, factor)
+
+        blocks: tuple[GroupLasso | Hierarchy, ...]
+        if kind == "neurons":
+            blocks = tuple(lasso(f"weight{i}", None, by_column=True) for i in range(self.layout.n_layers - 1))
+        elif kind == "features":
+            blocks = (lasso("weight0", self.static.feature_groups),)
+        else:
+            linear = lasso("skip", self.static.feature_groups)
+            self.layout.view(single, "weight0").zero_()
+            bound = self._column("hierarchy")[:, None]
+            blocks = (Hierarchy(linear, partial(self.layout.view, name="weight0"), bound),)
+        return Grouped(ElasticNet(single, l2), blocks)
 
     def _noise(self, purpose: str, stream_of_row: list[int]) -> DropoutNoise | None:
         rate = self._column(purpose)
