@@ -41,6 +41,7 @@ from sklreg.engine import (
     Static,
     batch_bounds,
     count_batches,
+    layers_of,
     threads_for,
 )
 
@@ -197,6 +198,10 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     @abstractmethod
     def _penalty_strengths(self) -> tuple[float, float]:
         """Return ``l1, l2``."""
+
+    def _penalty_groups(self) -> tuple[str, tuple[int, ...] | None]:
+        """Return which weights are penalised together, and the number of each feature's group."""
+        return "weights", None
 
     # Fitting --------------------------------------------------------------------------------------------------
 
@@ -423,12 +428,19 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         return min(256 if self.batch_size == "auto" else int(self.batch_size), n_train)
 
     def _check_warm_start(self, module: nn.Sequential) -> None:
-        have = [tuple(layer.weight.T.shape) for layer in module if isinstance(layer, nn.Linear)]
+        layers, skip = layers_of(module)
+        have = [tuple(layer.weight.T.shape) for layer in layers if isinstance(layer, nn.Linear)]
         sizes = [self.n_features_in_, *_layer_sizes(self.hidden_layer_sizes, type(self).__name__), self._n_outputs]
         norms = {nn.BatchNorm1d: "batch", nn.LayerNorm: "layer"}
-        have_norm = next((norms[type(layer)] for layer in module if type(layer) in norms), None)
-        kinds = {type(layer) for layer in module} - {nn.Linear, nn.Dropout, *norms}
+        have_norm = next((norms[type(layer)] for layer in layers if type(layer) in norms), None)
+        kinds = {type(layer) for layer in layers} - {nn.Linear, nn.Dropout, *norms}
         want = list(pairwise(sizes))
+        if (skip is not None) != (self._penalty_groups()[0] == "hierarchical"):
+            raise ValueError(
+                f"{type(self).__name__} cannot continue: penalty_groups='hierarchical' has a linear connection, and "
+                f"the network was fitted {'without' if skip is None else 'with'} one. Set penalty_groups back, or "
+                "start anew by fit with warm_start=False."
+            )
         if have != want or have_norm != self.normalization or kinds - {ACTIVATIONS[self.activation]}:
             raise ValueError(
                 f"{type(self).__name__} cannot continue: it was fitted with layers of shape {have}, normalization="
@@ -458,6 +470,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         if validation_set is not None and (train_set.weight is None) != (validation_set.weight is None):
             train_set, validation_set = train_set.with_weight(), validation_set.with_weight()
         n_train = len(train_set)
+        penalty_groups, feature_groups = self._penalty_groups()
         static = Static(
             n_features=self.n_features_in_,
             hidden_layer_sizes=_layer_sizes(self.hidden_layer_sizes, type(self).__name__),
@@ -473,6 +486,8 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             is_sparse=isinstance(train_set.X, CSRRows),
             dtype=dtype,
             device=device,
+            penalty_groups=penalty_groups,
+            feature_groups=feature_groups,
         )
         return Job(
             static=static,
@@ -496,6 +511,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             momentum=self.momentum,
             l1=l1,
             l2=l2,
+            hierarchy=getattr(self, "hierarchy", 1.0),
             weight_decay=self.weight_decay,
             dropout=self.dropout,
             input_dropout=self.input_dropout,
@@ -576,7 +592,17 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
 
     @property
     def _linears(self) -> Iterator[nn.Linear]:
-        return (layer for layer in self.module_ if isinstance(layer, nn.Linear))
+        return (layer for layer in layers_of(self.module_)[0] if isinstance(layer, nn.Linear))
+
+    @property
+    def _skip(self) -> nn.Linear | None:
+        skip = layers_of(self.module_)[1]
+        return skip if isinstance(skip, nn.Linear) else None
+
+    @property
+    def _weights(self) -> list[Array]:
+        """All weight matrices: of the layers, and of the linear connection where there is one."""
+        return [*self.coefs_, *([] if self._skip is None else [_read_only(self._skip.weight)])]
 
     @property
     def coefs_(self) -> list[Array]:
@@ -614,12 +640,12 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     @property
     def n_nonzero_(self) -> int:
         """Number of weights that are not exactly zero."""
-        return int(sum(np.count_nonzero(coef) for coef in self.coefs_))
+        return int(sum(np.count_nonzero(weight) for weight in self._weights))
 
     @property
     def sparsity_(self) -> float:
         """Share of the weights that are exactly zero."""
-        return 1 - self.n_nonzero_ / sum(coef.size for coef in self.coefs_)
+        return 1 - self.n_nonzero_ / sum(weight.size for weight in self._weights)
 
     # Predicting -----------------------------------------------------------------------------------------------
 

@@ -26,6 +26,9 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "l2": [_from_zero],
     "alpha": [_from_zero],
     "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+    "penalty_groups": [StrOptions({"weights", "features", "neurons", "hierarchical"})],
+    "feature_groups": ["array-like", dict, None],
+    "hierarchy": [_from_zero],
     "weight_decay": [_from_zero],
     "dropout": [_share],
     "input_dropout": [_share],
@@ -78,6 +81,26 @@ DESCRIPTIONS: dict[str, str] = {
         l1_ratio : float, default={default}
             Share of the L1 penalty in the elastic net, in [0, 1].  1 is the lasso; 0 the ridge, which sets no weight to
             zero; between them correlated features stay together.""",
+    "penalty_groups": """
+        penalty_groups : {{'weights', 'features', 'neurons', 'hierarchical'}}, default={default}
+            Which weights the L1 part penalises together, by the norm of the group, so that they become zero together.
+            ``'weights'``: each by itself.  ``'features'``: all weights of an input into the first layer; an input
+            leaves whole.  ``'neurons'``: all weights into a hidden unit; units leave whole.  ``'hierarchical'``:
+            the network gets a linear connection from inputs to outputs; its weights are penalised for each input, and
+            bound those into the first layer, as in LassoNet.  Weights in no group are penalised each by itself, and
+            the L2 part acts on all weights.""",
+    "feature_groups": """
+        feature_groups : array-like, dict or None, default={default}
+            Columns that stay or leave together under ``'features'`` and ``'hierarchical'``, such as those which one-hot
+            encoding makes of one feature.  A label for each column; or the names of the original features, in the
+            columns' names (``'color'`` for ``'onehot__color_red'``); or the groups, as lists of columns (names or
+            indices) or a dict of such lists.  A group of ``n`` columns is penalised ``sqrt(n)`` times.  ``None``: each
+            column by itself.""",
+    "hierarchy": """
+        hierarchy : float, default={default}
+            With ``'hierarchical'``, what a weight into the first layer may be at most, as a multiple of the norm of its
+            input's weights in the linear connection, in [0, inf); LassoNet's ``M``.  0 leaves the linear model.  In
+            regression, the linear connection counts in units of the target's standard deviation.""",
     "weight_decay": """
         weight_decay : float, default={default}
             Decoupled weight decay, in [0, inf): every step multiplies the weights by
@@ -214,7 +237,10 @@ classes_ : ndarray of shape (n_classes,)
 
 IMPORTANCE_ATTRIBUTE = """
 feature_importances_ : ndarray of shape (`n_features_in_`,)
-    Euclidean norm of each feature's weights into the first layer; exactly 0 for a dropped feature."""
+    Euclidean norm of each feature's weights into the first layer, and into the outputs where there is a linear
+    connection; exactly 0 for a dropped feature.
+skip_coef_ : ndarray of shape (n_features, n_out) or None
+    Weights of the linear connection of ``penalty_groups='hierarchical'``."""
 
 
 def document(*, attributes: str) -> Callable[[T], T]:

@@ -7,7 +7,7 @@ Not a public interface: names here may change without notice.
 
 from sklreg.engine.data import CSRRows, DenseRows, Rows, Samples, batch_bounds, count_batches
 from sklreg.engine.job import Hyperparameters, Job, OptimizerState, Result, Static
-from sklreg.engine.modules import ACTIVATIONS, OutputUnits
+from sklreg.engine.modules import ACTIVATIONS, OutputUnits, layers_of
 from sklreg.engine.sharing import share_equal_samples
 from sklreg.engine.threads import threads_for
 from sklreg.engine.train import train
@@ -26,6 +26,7 @@ __all__ = [
     "Static",
     "batch_bounds",
     "count_batches",
+    "layers_of",
     "share_equal_samples",
     "threads_for",
     "train",

@@ -13,9 +13,11 @@ from typing import NamedTuple, Protocol, Self
 import torch
 from torch import Tensor
 
-_NEWTON_STEPS = 6  # for the norm of a group: one is enough where all steps are equal, and near the end of training
-_BRACKETED_STEPS = 20  # the same under a hierarchy, where a step may do no more than halve a bracket
-_ANY_DIRECTION = 1e-15  # where all of a group is zero and shall not stay so
+# Most steps of Newton's method for the norm of a group.  Few are taken: where all steps of the optimizer are equal, the
+# start is the solution, and near the end of training it is close.
+_NEWTON_STEPS = 20
+_BRACKETED_STEPS = 60  # under a hierarchy, where a step may do no more than halve a bracket
+_ANY_DIRECTION = 1e-15  # the length of a linear part that is zero and may not stay so
 
 
 class Penalty(Protocol):
@@ -156,13 +158,26 @@ def group_norms(z: Tensor, steps: Tensor, groups: Groups) -> Tensor:
     norm = groups.total(square).sqrt()
     # Where Newton's method lands from infinitely far right.
     r = (norm - groups.total(square * steps) / norm.square()).clamp_min(0)
+    is_zero = (groups.total((z / steps).square()) <= 1) | ~r.isfinite()
+    is_done = is_zero
     for _ in range(_NEWTON_STEPS):
         denominator = groups.spread(r) + steps
         share = (z / denominator).square()
         phi = groups.total(share)
-        r = r + phi * (phi.sqrt() - 1) / groups.total(share / denominator)
-    is_zero = groups.total((z / steps).square()) <= 1
-    return torch.where(is_zero | ~r.isfinite(), 0, r)
+        newton = r + phi * (phi.sqrt() - 1) / groups.total(share / denominator)
+        is_done, r = _unless_done(is_done, newton, r)
+        if bool(is_done.all()):
+            break
+    return torch.where(is_zero, 0, r)
+
+
+def _unless_done(is_done: Tensor, new: Tensor, old: Tensor) -> tuple[Tensor, Tensor]:
+    """Take the new values where the old ones still change; return where they do not any more, too.
+
+    What is done stays as it is: a group's norm does not depend on how long others take.
+    """
+    settled = (new - old).abs() <= 8 * torch.finfo(old.dtype).eps * old
+    return is_done | settled, torch.where(is_done, old, new)
 
 
 class GroupLasso(NamedTuple):
@@ -246,9 +261,10 @@ class Hierarchy(NamedTuple):
         matrix, bounded, groups = self.linear.view(w), self.bounded(w), self.linear.groups
         factor = torch.ones_like(matrix[:, :1]) if self.linear.factor is None else self.linear.factor
         z, steps = matrix * factor, self.linear.view(step_size) * factor.square()
-        # A group at zero may be called back by its bounded weights alone; the longest step says in which direction.
+        # Bounded weights may pull a linear part in a direction that it does not have yet: that of the longest step.
+        floor = groups.spread(groups.greatest(z.abs())) * torch.finfo(z.dtype).eps ** 0.75 + _ANY_DIRECTION
         is_longest = steps == groups.spread(groups.greatest(steps))
-        z = torch.where(groups.spread(groups.greatest(z.abs()) < _ANY_DIRECTION) & is_longest, _ANY_DIRECTION, z)
+        z = torch.where((z.abs() < floor) & is_longest, floor, z)
         strength = self.linear.strength[:, :, 0] * groups.weight.to(w)
         r, multiplier = self._norms(z, steps, bounded.abs(), self.bounded(step_size), strength)
         direction = z / (groups.spread(r) + steps * groups.spread(multiplier))
@@ -281,6 +297,7 @@ class Hierarchy(NamedTuple):
         high = torch.maximum(norm, torch.where(M > 0, groups.greatest(size) / M, 0))
         r = norm - strength * groups.total(z.square() * steps) / norm.square()
         r = torch.minimum(r.clamp_min(0), high)
+        is_done = is_zero
         for _ in range(_BRACKETED_STEPS):
             mu, mu_slope = multiplier(r)
             denominator = groups.spread(r) + steps * groups.spread(mu)
@@ -292,7 +309,10 @@ class Hierarchy(NamedTuple):
             is_left = ~is_defined | (phi > 1)
             low, high = torch.where(is_left, r, low), torch.where(is_left, high, r)
             is_near = is_defined & newton.isfinite() & (newton > 2 * low - high)
-            r = torch.where(is_near, torch.minimum(torch.maximum(newton, low), high), (low + high) / 2)
+            next_r = torch.where(is_near, torch.minimum(torch.maximum(newton, low), high), (low + high) / 2)
+            is_done, r = _unless_done(is_done, next_r, r)
+            if bool(is_done.all()):
+                break
         return torch.where(is_zero, 0, r), multiplier(r)[0]
 
     def select(self, rows: Tensor) -> Hierarchy:
