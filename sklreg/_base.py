@@ -7,6 +7,7 @@ import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from dataclasses import replace
 from inspect import signature
 from itertools import pairwise
 from numbers import Integral
@@ -246,16 +247,29 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         table = self._check_table(X, y, sample_weight, reset=True, learn_target=self._learn_target)
         if previous is not None:
             self._check_warm_start(previous)
-        train_table, validation_table = self._split(table, X_val, y_val, sample_weight_val, seed)
-        self._check_parameters(len(train_table.targets))
+        job, units = self._first_job(table, seed, (X_val, y_val, sample_weight_val), start=previous)
         tasks = EpochTasks.of(self, X, y, self.max_iter)
-        units, initial_output = self._units(train_table)
-        job = self._make_job(train_table, validation_table, units, initial_output, seed, start=previous, tasks=tasks)
-        self._check_scoring(validation_table)
+        if tasks is not None:
+            job = replace(job, on_epoch=self._epoch_listener(units, tasks))
         self._keep(train_here(job), units)
         if tasks is not None:
             tasks.end()
         return self
+
+    def _first_job(
+        self,
+        table: Table,
+        seed: int,
+        validation: tuple[ArrayLike | None, ArrayLike | None, ArrayLike | None] = (None, None, None),
+        start: nn.Sequential | None = None,
+    ) -> tuple[Job, OutputUnits]:
+        """Return the job of a fit to ``table``, and its units; ``validation`` is what ``fit`` got of ``X_val``."""
+        train_table, validation_table = self._split(table, *validation, seed)
+        self._check_parameters(len(train_table.targets))
+        units, initial_output = self._units(train_table)
+        job = self._make_job(train_table, validation_table, units, initial_output, seed, start=start)
+        self._check_scoring(validation_table)
+        return job, units
 
     def _partial_fit(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, learn_target: Callable[[Array], None]
@@ -318,14 +332,17 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
                 X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]
         if learn_target is not None:
             learn_target(y)
-        targets = self._encode(y)
+        table = Table(X, y, self._encode(y), weight, weight)
         if learn_target is not None:
-            self._learn_class_weight(targets, weight)
-        class_weight = self._class_weights(targets)
-        loss_weight = weight
-        if class_weight is not None:
-            loss_weight = class_weight if weight is None else weight * class_weight
-        return Table(X, y, targets, weight, loss_weight)
+            self._learn_class_weight(table.targets, weight)
+        return self._weigh_classes(table)
+
+    def _weigh_classes(self, table: Table) -> Table:
+        """Return the table with the weight of its classes in the weights for the loss."""
+        class_weight = self._class_weights(table.targets)
+        if class_weight is None:
+            return table._replace(loss_weight=table.weight)
+        return table._replace(loss_weight=class_weight if table.weight is None else table.weight * class_weight)
 
     def _check_weight(self, sample_weight: ArrayLike, X: Any, name: str) -> Array:
         if not np.any(np.asarray(sample_weight)):
@@ -457,7 +474,6 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         initial_output: Tensor,
         seed: int,
         start: nn.Sequential | None = None,
-        tasks: EpochTasks | None = None,
         optimizer_state: OptimizerState | None = None,
         single_pass: bool = False,
     ) -> Job:
@@ -500,7 +516,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             start=start,
             optimizer_state=optimizer_state,
             score=None if validation_table is None else self._score_function(validation_table),
-            on_epoch=self._epoch_listener(units, tasks),
+            on_epoch=self._epoch_listener(units, None),
         )
 
     def _hyperparameters(self, single_pass: bool) -> Hyperparameters:
@@ -574,6 +590,10 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
 
     def _keep(self, result: Result, units: OutputUnits) -> None:
         """Set the fitted attributes."""
+        self._warn_of_divergence(result)
+        self._set_fitted(result, units)
+
+    def _warn_of_divergence(self, result: Result) -> None:
         if result.diverged:
             warnings.warn(
                 f"{type(self).__name__} diverged in epoch {len(result.history)}: loss or weights were no longer "
@@ -582,6 +602,8 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
                 ConvergenceWarning,
                 stacklevel=2,
             )
+
+    def _set_fitted(self, result: Result, units: OutputUnits) -> None:
         self.module_ = result.module
         self.history_ = result.history
         self.best_iter_ = result.best_iter
@@ -652,7 +674,10 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     def _raw_predict(self, X: Any) -> Array:
         """Return the network's outputs ``(n, C)``."""
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
+        return self._outputs(validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False))
+
+    def _outputs(self, X: Any) -> Array:
+        """Return the network's outputs for checked inputs."""
         try:
             device = _resolve_device(self.device, type(self).__name__)
         except ValueError:  # fitted elsewhere

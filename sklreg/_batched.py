@@ -187,14 +187,20 @@ def device_of_block() -> str | None:
 
 def train_here(job: Job) -> Result:
     """Train one job: together with others if this thread runs a task of a batch, else at once."""
+    (result,) = train_all_here([job])
+    return result
+
+
+def train_all_here(jobs: Sequence[Job]) -> list[Result]:
+    """Train the jobs together, and together with others if this thread runs a task of a batch."""
     task = current_task()
-    if task is not None:
-        result: Result = task.meeting.train(task, share_equal_samples(job))
-        return result
-    (outcome,) = train([job])
-    if isinstance(outcome, Exception):
-        raise outcome
-    return outcome
+    outcomes = train(jobs) if task is None else task.meeting.train(task, share_equal_samples(jobs))
+    results = []
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            raise outcome
+        results.append(outcome)
+    return results
 
 
 def _run(
@@ -223,12 +229,14 @@ class TaskTracebackError(Exception):
         return f'\n"""\n{self.args[0]}"""'
 
 
-def _has_room(jobs: Sequence[Job]) -> bool:
+def _has_room(waiting: Sequence[Sequence[Job]]) -> bool:
     """Whether the data of one more task like these finds place in memory."""
-    if not jobs:
+    if not waiting:
         return True
-    n_bytes = sum(job.n_bytes for job in jobs) * (len(jobs) + 1) / len(jobs)
-    return _COPIES * n_bytes < _memory() / _SHARE_OF_MEMORY
+    # The jobs of one task may share their data; what those of different tasks have in common is not relied on.
+    distinct = [{id(tensor): tensor for job in jobs for tensor in job.tensors()} for jobs in waiting]
+    n_bytes = sum(tensor.nbytes for tensors in distinct for tensor in tensors.values())
+    return _COPIES * n_bytes * (len(waiting) + 1) / len(waiting) < _memory() / _SHARE_OF_MEMORY
 
 
 def _memory() -> float:

@@ -118,10 +118,10 @@ class Meeting(Generic[J, R]):
     """Runs tasks, and trains together what they hand in.
 
     At most ``n_workers`` tasks have the floor; new ones start while fewer than ``max_jobs`` jobs wait, and
-    ``has_room(jobs)`` says of those that wait that there is memory for one more.
+    ``has_room`` says of what the waiting tasks have handed in that there is memory for one more.
     """
 
-    def __init__(self, train: Trainer[J, R], max_jobs: int, has_room: Callable[[Sequence[J]], bool]) -> None:
+    def __init__(self, train: Trainer[J, R], max_jobs: int, has_room: Callable[[Sequence[Sequence[J]]], bool]) -> None:
         self.process = os.getpid()
         self.n_workers = 1
         self._train, self._max_jobs, self._has_room = train, max_jobs, has_room
@@ -132,7 +132,7 @@ class Meeting(Generic[J, R]):
         self._on_floor: set[Task] = set()
         self._slow: set[Task] = set()  # have had the floor for long, and are not waited for
         self._submitting: set[int] = set()  # threads outside that may submit more
-        self._waiting: list[tuple[Task, J]] = []
+        self._waiting: list[tuple[Task, Sequence[J]]] = []
         self._is_training = False
         self._last_event = time.monotonic()
 
@@ -191,12 +191,12 @@ class Meeting(Generic[J, R]):
             self._queue = [entry for entry in self._queue if not entry[2].call.is_aborted()]
             heapq.heapify(self._queue)
             waiting, self._waiting = self._waiting, []
-            for task, job in waiting:
+            for task, jobs in waiting:
                 if task.call.is_aborted():
                     task.outcome = Aborted()
                     self._ask_for_floor(task)
                 else:
-                    self._waiting.append((task, job))
+                    self._waiting.append((task, jobs))
             ready, self._ready = self._ready, deque()
             for task in ready:
                 self._ask_for_floor(task)
@@ -206,13 +206,13 @@ class Meeting(Generic[J, R]):
 
     # Called by tasks ------------------------------------------------------------------------------------------
 
-    def train(self, task: Task, job: J) -> R:
-        """Hand in a job; return its result once it is trained."""
+    def train(self, task: Task, jobs: Sequence[J]) -> Sequence[R | Exception]:
+        """Hand in jobs; return their outcomes once they are trained."""
         with self._lock:
             if task.call.is_aborted():
                 raise Aborted
             task.outcome = None
-            self._waiting.append((task, job))
+            self._waiting.append((task, jobs))
             self._leave_floor(task)
             self._advance()
         self._wait_for_floor(task)
@@ -256,8 +256,8 @@ class Meeting(Generic[J, R]):
         return (
             not self._is_training
             and len(self._on_floor) + len(self._slow) < self.n_workers
-            and len(self._waiting) < self._max_jobs
-            and self._has_room([job for _, job in self._waiting])
+            and sum(len(jobs) for _, jobs in self._waiting) < self._max_jobs
+            and self._has_room([jobs for _, jobs in self._waiting])
         )
 
     def _start(self, task: Task) -> bool:
@@ -294,19 +294,24 @@ class Meeting(Generic[J, R]):
         if call.n_open == 0 and call.is_waited_for and call.parent is not None:
             self._give_floor(call.parent)
 
-    def _train_members(self, members: list[tuple[Task, J]]) -> None:
-        tasks = [task for task, _ in members]
+    def _train_members(self, members: list[tuple[Task, Sequence[J]]]) -> None:
+        sizes = [(task, len(jobs)) for task, jobs in members]
         members[0][0].call.warnings.install()
-        outcomes: Sequence[R | BaseException]
+        outcomes: Sequence[R | Exception]
+        failure: BaseException | None = None
         try:
-            outcomes = self._train([job for _, job in members], [task.call.is_aborted for task in tasks])
+            of_jobs = [task.call.is_aborted for task, n_jobs in sizes for _ in range(n_jobs)]
+            outcomes = self._train([job for _, jobs in members for job in jobs], of_jobs)
         except BaseException as error:
-            outcomes = [error] * len(tasks)
+            outcomes, failure = [], error
         members.clear()
         with self._lock:
             self._is_training = False
-            for task, outcome in zip(tasks, outcomes, strict=True):
-                task.outcome = Aborted() if task.call.is_aborted() else outcome
+            start = 0
+            for task, n_jobs in sizes:
+                own = outcomes[start : start + n_jobs] if failure is None else failure
+                start += n_jobs
+                task.outcome = Aborted() if task.call.is_aborted() else own
                 self._ask_for_floor(task)
             self._advance()
 

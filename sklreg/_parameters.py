@@ -56,6 +56,15 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "verbose": ["verbose"],
 }
 
+CV_CONSTRAINTS: dict[str, list[Any]] = {
+    **CONSTRAINTS,
+    "l1_ratio": [Interval(Real, 0, 1, closed="both"), "array-like"],
+    "eps": [Interval(Real, 0, 1, closed="neither")],
+    "alphas": [_count, "array-like"],
+    "cv": ["cv_object"],
+    "one_standard_error": ["boolean"],
+}
+
 DESCRIPTIONS: dict[str, str] = {
     "hidden_layer_sizes": """
         hidden_layer_sizes : int or sequence of int, default={default}
@@ -201,6 +210,35 @@ DESCRIPTIONS: dict[str, str] = {
             Whether to print a line every epoch.""",
 }
 
+CV_DESCRIPTIONS: dict[str, str] = {
+    "l1_ratio": """
+        l1_ratio : float or list of float, default={default}
+            Share of the L1 penalty in the elastic net, in [0, 1]; of several, the best is chosen.""",
+    "eps": """
+        eps : float, default={default}
+            Length of the path: the smallest alpha as a share of the greatest, in (0, 1).""",
+    "alphas": """
+        alphas : int or array-like, default={default}
+            Number of alphas to try, evenly spaced on a logarithmic scale from the one at which all weights are zero
+            (for networks a bound, see :func:`elastic_net_mlp_path`); or the alphas themselves, in any order.""",
+    "cv": """
+        cv : int, cross-validation generator or iterable, default={default}
+            The folds: their number, a scikit-learn splitter, or pairs of index arrays.  ``None`` is 5 folds, stratified
+            for a classifier.""",
+    "one_standard_error": """
+        one_standard_error : bool, default={default}
+            Whether to choose, of the alphas whose mean score is within one standard error of the best, the greatest:
+            the sparsest network that is not clearly worse (Breiman et al., 1984).  If False, the best is chosen.""",
+    "early_stopping": """
+        early_stopping : bool, default={default}
+            Whether every fit holds out a validation set, stops early by it and restores the weights of its best epoch.
+            If False, ``alpha`` alone is to regularize, and all ``max_iter`` epochs are trained on all samples.""",
+    "scoring": """
+        scoring : str or callable, default={default}
+            What judges the folds: ``'loss'``, the name of a scikit-learn scorer or a callable ``scorer(estimator, X,
+            y)``.  Early stopping, where there is any, watches it too.""",
+}
+
 FIT_ATTRIBUTES = """
 n_features_in_ : int
     Number of features.
@@ -243,13 +281,36 @@ skip_coef_ : ndarray of shape (n_features, n_out) or None
     Weights of the linear connection of ``penalty_groups='hierarchical'``."""
 
 
-def document(*, attributes: str) -> Callable[[T], T]:
-    """Fill in ``{parameters}``, in the order of the constructor, and ``{attributes}`` of a class docstring."""
+CV_ATTRIBUTES = """
+alpha_ : float
+    The chosen strength of the penalty.
+l1_ratio_ : float
+    The chosen share of the L1 penalty.
+alphas_ : ndarray of shape (n_alphas,) or (n_l1_ratio, n_alphas)
+    The strengths that were tried, decreasing, for each ``l1_ratio``.
+scores_ : ndarray of shape (n_alphas, n_folds) or (n_l1_ratio, n_alphas, n_folds)
+    Score of each fold, greater being better (``scoring='loss'`` is the negative mean loss).
+feature_importances_path_ : ndarray of shape (n_features, n_alphas)
+    Importances along the path of ``l1_ratio_`` in the fits to all samples.
+entry_alphas_ : ndarray of shape (n_features,)
+    Greatest alpha at which each feature is not dropped; 0 for one that always is."""
+
+ERROR_ATTRIBUTE = """
+mse_path_ : ndarray of shape (n_alphas, n_folds) or (n_l1_ratio, n_alphas, n_folds)
+    Mean squared error of each fold."""
+
+
+def document(*, attributes: str, descriptions: dict[str, str] | None = None) -> Callable[[T], T]:
+    """Fill in ``{parameters}``, in the order of the constructor, and ``{attributes}`` of a class docstring.
+
+    ``descriptions`` take the place of those that all estimators share.
+    """
+    texts = {**DESCRIPTIONS, **(descriptions or {})}
 
     def decorate(cls: T) -> T:
         if cls.__doc__ is not None:  # python -OO
             parameters = "\n".join(
-                cleandoc(DESCRIPTIONS[name]).format(default=repr(parameter.default))
+                cleandoc(texts[name]).format(default=repr(parameter.default))
                 for name, parameter in signature(cls).parameters.items()
             )
             doc = cleandoc(cls.__doc__)

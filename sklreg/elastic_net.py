@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklreg._base import BaseRegularizedMLP, _read_only
-from sklreg._classifier import BaseMLPClassifier
+from sklreg._classifier import IncrementalMLPClassifier
 from sklreg._feature_groups import resolve_feature_groups
 from sklreg._parameters import CLASS_ATTRIBUTE, FIT_ATTRIBUTES, IMPORTANCE_ATTRIBUTE, document
-from sklreg._regressor import BaseMLPRegressor
+from sklreg._regressor import IncrementalMLPRegressor
 from sklreg.engine import OutputUnits, Result
 
 
@@ -55,6 +55,9 @@ class ElasticNetMixin(BaseRegularizedMLP):
 
     def _keep(self, result: Result, units: OutputUnits) -> None:
         super()._keep(result, units)
+        self._warn_if_nothing_is_left()
+
+    def _warn_if_nothing_is_left(self) -> None:
         if not self.feature_importances_.any():
             warnings.warn(
                 f"{type(self).__name__} has dropped all {self.n_features_in_} features: it predicts the same for every "
@@ -76,7 +79,7 @@ class ElasticNetMixin(BaseRegularizedMLP):
 
 
 @document(attributes=FIT_ATTRIBUTES + IMPORTANCE_ATTRIBUTE)
-class ElasticNetMLP(ElasticNetMixin, BaseMLPRegressor):
+class ElasticNetMLP(ElasticNetMixin, IncrementalMLPRegressor):
     r"""Multilayer perceptron regressor with an elastic net penalty: weights become exactly zero.
 
     Minimizes over the weights :math:`W` and biases of the network :math:`f`
@@ -174,7 +177,7 @@ class ElasticNetMLP(ElasticNetMixin, BaseMLPRegressor):
 
 
 @document(attributes=CLASS_ATTRIBUTE + FIT_ATTRIBUTES + IMPORTANCE_ATTRIBUTE)
-class ElasticNetMLPClassifier(ElasticNetMixin, BaseMLPClassifier):
+class ElasticNetMLPClassifier(ElasticNetMixin, IncrementalMLPClassifier):
     r"""Multilayer perceptron classifier with an elastic net penalty: weights become exactly zero.
 
     Minimizes over the weights :math:`W` and biases of the network :math:`f`

@@ -7,6 +7,7 @@ Not a public interface: names here may change without notice.
 
 from sklreg.engine.data import CSRRows, DenseRows, Rows, Samples, batch_bounds, count_batches
 from sklreg.engine.job import Hyperparameters, Job, OptimizerState, Result, Static
+from sklreg.engine.losses import LOSSES
 from sklreg.engine.modules import ACTIVATIONS, OutputUnits, layers_of
 from sklreg.engine.sharing import share_equal_samples
 from sklreg.engine.threads import threads_for
@@ -14,6 +15,7 @@ from sklreg.engine.train import train
 
 __all__ = [
     "ACTIVATIONS",
+    "LOSSES",
     "CSRRows",
     "DenseRows",
     "Hyperparameters",

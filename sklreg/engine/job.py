@@ -90,11 +90,9 @@ class Job:
         """Number of steps that were taken before this job."""
         return 0 if self.optimizer_state is None else self.optimizer_state.n_steps
 
-    @property
-    def n_bytes(self) -> int:
-        """Size of the samples."""
-        tensors = self.train_set.tensors() + (self.validation_set.tensors() if self.validation_set else [])
-        return sum(tensor.nbytes for tensor in tensors)
+    def tensors(self) -> list[Tensor]:
+        """Return the tensors that hold the samples."""
+        return self.train_set.tensors() + (self.validation_set.tensors() if self.validation_set else [])
 
 
 @dataclass(frozen=True)

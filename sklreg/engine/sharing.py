@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import zlib
+from collections.abc import Sequence
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
@@ -17,11 +18,24 @@ _known: WeakValueDictionary[tuple[object, ...], Tensor] = WeakValueDictionary() 
 _lock = threading.Lock()
 
 
-def share_equal_samples(job: Job) -> Job:
-    """Return the job with each of its tensors replaced by an equal one of another job's, where there is one alive."""
+def share_equal_samples(jobs: Sequence[Job]) -> list[Job]:
+    """Return the jobs with each tensor replaced by an equal one of another job's, where there is one alive."""
+    shared: dict[int, Tensor] = {}  # what several of these jobs hold is compared once
+
+    def share(tensor: Tensor) -> Tensor:
+        if id(tensor) not in shared:
+            shared[id(tensor)] = _first_equal(tensor)
+        return shared[id(tensor)]
+
     with _lock:
-        validation_set = None if job.validation_set is None else job.validation_set.map(_first_equal)
-        return replace(job, train_set=job.train_set.map(_first_equal), validation_set=validation_set)
+        return [
+            replace(
+                job,
+                train_set=job.train_set.map(share),
+                validation_set=None if job.validation_set is None else job.validation_set.map(share),
+            )
+            for job in jobs
+        ]
 
 
 def _first_equal(tensor: Tensor) -> Tensor:
