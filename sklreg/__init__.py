@@ -6,6 +6,7 @@ from sklreg._path import elastic_net_mlp_path
 from sklreg.elastic_net import ElasticNetMLP, ElasticNetMLPClassifier
 from sklreg.elastic_net_cv import ElasticNetMLPClassifierCV, ElasticNetMLPCV
 from sklreg.regularized import RegularizedMLPClassifier, RegularizedMLPRegressor
+from sklreg.stability import StabilitySelector
 
 __version__ = "0.1.0"
 
@@ -16,6 +17,7 @@ __all__ = [
     "ElasticNetMLPClassifierCV",
     "RegularizedMLPClassifier",
     "RegularizedMLPRegressor",
+    "StabilitySelector",
     "__version__",
     "batched_training",
     "datasets",

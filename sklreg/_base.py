@@ -6,10 +6,11 @@ import functools
 import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterator
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import replace
 from inspect import signature
 from itertools import pairwise
+from math import prod
 from numbers import Integral
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
@@ -39,11 +40,15 @@ from sklreg.engine import (
     Result,
     Rows,
     Samples,
+    SelectInputs,
+    SparseLinear,
     Static,
     batch_bounds,
     count_batches,
     layers_of,
+    prune,
     threads_for,
+    with_linears,
 )
 
 Array = NDArray[Any]
@@ -446,6 +451,11 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
 
     def _check_warm_start(self, module: nn.Sequential) -> None:
         layers, skip = layers_of(module)
+        name, asked = type(self).__name__, "Start anew by fit with warm_start=False"
+        if any(isinstance(layer, SelectInputs) for layer in layers):
+            raise ValueError(f"{name} cannot continue: its network was pruned. {asked}, or continue the one before.")
+        if any(isinstance(layer, SparseLinear) for layer in layers):
+            raise ValueError(f"{name} cannot continue with sparse weights. Call densify() before, or start anew.")
         have = [tuple(layer.weight.T.shape) for layer in layers if isinstance(layer, nn.Linear)]
         sizes = [self.n_features_in_, *_layer_sizes(self.hidden_layer_sizes, type(self).__name__), self._n_outputs]
         norms = {nn.BatchNorm1d: "batch", nn.LayerNorm: "layer"}
@@ -613,23 +623,23 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     # What was fitted ------------------------------------------------------------------------------------------
 
     @property
-    def _linears(self) -> Iterator[nn.Linear]:
-        return (layer for layer in layers_of(self.module_)[0] if isinstance(layer, nn.Linear))
+    def _linears(self) -> Iterator[nn.Linear | SparseLinear]:
+        return (layer for layer in layers_of(self.module_)[0] if isinstance(layer, (nn.Linear, SparseLinear)))
 
     @property
-    def _skip(self) -> nn.Linear | None:
+    def _skip(self) -> nn.Linear | SparseLinear | None:
         skip = layers_of(self.module_)[1]
-        return skip if isinstance(skip, nn.Linear) else None
+        return skip if isinstance(skip, (nn.Linear, SparseLinear)) else None
 
     @property
-    def _weights(self) -> list[Array]:
+    def _weights(self) -> list[Any]:
         """All weight matrices: of the layers, and of the linear connection where there is one."""
-        return [*self.coefs_, *([] if self._skip is None else [_read_only(self._skip.weight)])]
+        return [*self.coefs_, *([] if self._skip is None else [_weight_of(self._skip)])]
 
     @property
-    def coefs_(self) -> list[Array]:
+    def coefs_(self) -> list[Any]:
         """Weight matrix of each layer."""
-        return [_read_only(layer.weight).T for layer in self._linears]
+        return [_weight_of(layer) for layer in self._linears]
 
     @property
     def intercepts_(self) -> list[Array]:
@@ -662,12 +672,65 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     @property
     def n_nonzero_(self) -> int:
         """Number of weights that are not exactly zero."""
-        return int(sum(np.count_nonzero(weight) for weight in self._weights))
+        return int(sum(w.nnz if sparse.issparse(w) else np.count_nonzero(w) for w in self._weights))
 
     @property
     def sparsity_(self) -> float:
         """Share of the weights that are exactly zero."""
-        return 1 - self.n_nonzero_ / sum(weight.size for weight in self._weights)
+        return 1.0 - self.n_nonzero_ / sum(int(prod(weight.shape)) for weight in self._weights)
+
+    # Without the weights that are gone ------------------------------------------------------------------------
+
+    def prune(self) -> Self:
+        """Return a smaller estimator with the same predictions, without features and hidden units that have no say.
+
+        Its network is dense and takes the same ``X``, of which it reads the features that it needs: ``module_``,
+        ``coefs_`` and ``intercepts_`` are those of the smaller layers.  Parameters stay, so that a clone of it is
+        fitted from the start; it cannot be trained further.  This estimator is left as it is.
+
+        Returns
+        -------
+        pruned : object
+            A fitted estimator of the same class.
+
+        Notes
+        -----
+        A hidden unit without weights into it is a constant, which the biases of the next layer take over.  Under
+        ``normalization='layer'`` the units of a layer depend on one another, and only features leave.
+        """
+        check_is_fitted(self)
+        pruned = copy(self)
+        pruned.module_ = prune(_dense(self.module_))
+        pruned.__dict__.pop("_passes", None)
+        return pruned
+
+    def sparsify(self) -> Self:
+        """Store and multiply only the weights that are not zero.
+
+        ``coefs_`` becomes a list of scipy's sparse arrays; memory, pickles and predictions then cost what is left.
+        Worth it where most weights are zero (``sparsity_``); where whole features and units are gone, :meth:`prune`
+        comes first.  To train further, call :meth:`densify` before.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        check_is_fitted(self)
+        self.module_ = with_linears(self.module_, lambda m: SparseLinear(m) if isinstance(m, nn.Linear) else m)
+        return self
+
+    def densify(self) -> Self:
+        """Undo :meth:`sparsify`.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        check_is_fitted(self)
+        self.module_ = _dense(self.module_)
+        return self
 
     # Predicting -----------------------------------------------------------------------------------------------
 
@@ -737,6 +800,19 @@ def _resolve_device(device: str, name: str) -> torch.device:
             "Set device='auto' to use one only where there is one."
         )
     return resolved
+
+
+def _dense(module: nn.Sequential) -> nn.Sequential:
+    return with_linears(module, lambda layer: layer.to_dense() if isinstance(layer, SparseLinear) else layer)
+
+
+def _weight_of(layer: nn.Linear | SparseLinear) -> Any:
+    """Return the weights of a layer, ``(n_in, n_out)``, as a scipy sparse array where they are held as one."""
+    if isinstance(layer, nn.Linear):
+        return _read_only(layer.weight).T
+    n_out, n_in = layer.weight.shape
+    column, row = layer.weight.indices().numpy()
+    return sparse.csr_array((layer.weight.values().numpy(), (row, column)), shape=(n_in, n_out))
 
 
 def _read_only(parameter: Tensor) -> Array:

@@ -195,6 +195,13 @@ class Rows(NamedTuple):
         return models
 
 
+def on_part(model: ElasticNetMixin, table: Table) -> tuple[ElasticNetMixin, Table]:
+    """Return a model of a part of the samples, and the part with the weight that its classes have there."""
+    part = copy(model)
+    part._learn_class_weight(table.targets, table.weight)
+    return part, part._weigh_classes(table)
+
+
 def fit_together(groups: Sequence[Rows]) -> list[list[ElasticNetMixin]]:
     """Train all rows of all groups in one call; return the fitted estimators of each group."""
     models = [group.models() for group in groups]

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
-from sklreg._base import BaseRegularizedMLP, _read_only
+from sklreg._base import BaseRegularizedMLP, _weight_of
 from sklreg._classifier import IncrementalMLPClassifier
 from sklreg._feature_groups import resolve_feature_groups
 from sklreg._parameters import CLASS_ATTRIBUTE, FIT_ATTRIBUTES, IMPORTANCE_ATTRIBUTE, document
 from sklreg._regressor import IncrementalMLPRegressor
-from sklreg.engine import OutputUnits, Result
+from sklreg.engine import OutputUnits, Result, SelectInputs, layers_of
 
 
 class ElasticNetMixin(BaseRegularizedMLP):
@@ -67,15 +68,22 @@ class ElasticNetMixin(BaseRegularizedMLP):
             )
 
     @property
-    def skip_coef_(self) -> NDArray[Any] | None:
+    def skip_coef_(self) -> Any:
         """Weights of the linear connection from inputs to outputs, where there is one."""
-        return None if self._skip is None else _read_only(self._skip.weight).T
+        return None if self._skip is None else _weight_of(self._skip)
 
     @property
     def feature_importances_(self) -> NDArray[Any]:
         """Norm of each feature's weights into the first layer; exactly 0 for a dropped feature."""
         weights = [self.coefs_[0], *([] if self.skip_coef_ is None else [self.skip_coef_])]
-        return np.asarray(np.linalg.norm(np.hstack(weights), axis=1))
+        dense = [weight.toarray() if sparse.issparse(weight) else weight for weight in weights]
+        norms = np.linalg.norm(np.hstack(dense), axis=1)
+        first = layers_of(self.module_)[0][0]
+        if not isinstance(first, SelectInputs):
+            return np.asarray(norms)
+        importances = np.zeros(self.n_features_in_, dtype=norms.dtype)
+        importances[first.index.numpy()] = norms
+        return importances
 
 
 @document(attributes=FIT_ATTRIBUTES + IMPORTANCE_ATTRIBUTE)

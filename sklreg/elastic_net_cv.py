@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -24,7 +25,7 @@ from sklreg._parameters import (
     IMPORTANCE_ATTRIBUTE,
     document,
 )
-from sklreg._path import Rows, alpha_grid, check_alphas, entry_alphas, first_to_enter, fit_together
+from sklreg._path import Rows, alpha_grid, check_alphas, entry_alphas, first_to_enter, fit_together, on_part
 from sklreg._regressor import BaseMLPRegressor
 from sklreg.elastic_net import ElasticNetMixin, ElasticNetMLP, ElasticNetMLPClassifier
 from sklreg.engine import LOSSES
@@ -37,8 +38,9 @@ _LEARNT = (
 
 
 class Fold(NamedTuple):
-    """The training and test samples of one fold."""
+    """The training and test samples of one fold, and a model that knows its classes' weights."""
 
+    model: ElasticNetMixin
     train: Table
     test: Table
 
@@ -87,20 +89,17 @@ class _ElasticNetCVMixin(ElasticNetMixin):
         seed = self._draw_seed()
         table = self._check_table(X, y, sample_weight, reset=True, learn_target=self._learn_target)
         whole = self._single_model()
-        folds = self._folds(X, y, sample_weight, table)
+        folds = self._folds(whole, X, y, sample_weight, table)
         grids = [alpha_grid(whole, table, given, self.eps, ratio) for ratio in ratios]
         strengths = [(alpha, ratio) for ratio, grid in zip(ratios, grids, strict=True) for alpha in grid]
         # The fits to all samples are rows beside those of the folds: the chosen one is already there.
         groups = [Rows.of(whole, table, seed, strengths)]
-        groups += [Rows.of(self._fold_model(fold), fold.train, seed, strengths) for fold in folds]
+        groups += [Rows.of(fold.model, fold.train, seed, strengths) for fold in folds]
         on_all, *on_folds = fit_together(groups)
 
         shape = (len(ratios), len(grids[0]), len(folds))
         raws = [[model._outputs(fold.test.X) for model in models] for models, fold in zip(on_folds, folds, strict=True)]
-        by_fold = [
-            [self._score_fold(group.model, fold, raw) for raw in of_fold]
-            for group, fold, of_fold in zip(groups[1:], folds, raws, strict=True)
-        ]
+        by_fold = [[self._score_fold(fold, raw) for raw in of_fold] for fold, of_fold in zip(folds, raws, strict=True)]
         scores = np.array(by_fold).T.reshape(shape)
         self.scores_ = scores[0] if len(ratios) == 1 else scores
         self._keep_errors(raws, folds)
@@ -140,12 +139,7 @@ class _ElasticNetCVMixin(ElasticNetMixin):
                 setattr(model, name, getattr(self, name))
         return model
 
-    def _fold_model(self, fold: Fold) -> ElasticNetMixin:
-        model = self._single_model()
-        model._learn_class_weight(fold.train.targets, fold.train.weight)
-        return model
-
-    def _folds(self, X: Any, y: Any, sample_weight: Any, table: Table) -> list[Fold]:
+    def _folds(self, whole: ElasticNetMixin, X: Any, y: Any, sample_weight: Any, table: Table) -> list[Fold]:
         """Return the folds, checked for what would only show after training."""
         X, y = indexable(X, y)
         splits = list(check_cv(self.cv, table.y, classifier=is_classifier(self)).split(X, y))
@@ -155,12 +149,10 @@ class _ElasticNetCVMixin(ElasticNetMixin):
             splits = [tuple(place[part][kept[part]] for part in split) for split in splits]
         folds = []
         for number, (train, test) in enumerate(splits):
-            model = self._single_model()
-            train_table = table.select(train)
-            self._check_fold(number, train_table, len(test))
-            model._learn_class_weight(train_table.targets, train_table.weight)
-            fold = Fold(model._weigh_classes(train_table), model._weigh_classes(table.select(test)))
-            perfect = self._score_fold(model, fold, self._perfect_outputs(fold.test.targets))
+            self._check_fold(number, table.select(train), len(test))
+            model, train_table = on_part(whole, table.select(train))
+            fold = Fold(model, train_table, model._weigh_classes(table.select(test)))
+            perfect = self._score_fold(fold, self._perfect_outputs(fold.test.targets))
             if not np.isfinite(perfect):
                 raise ValueError(
                     f"{type(self).__name__}: scoring={self.scoring!r} gives {perfect} for perfect predictions of the "
@@ -180,20 +172,20 @@ class _ElasticNetCVMixin(ElasticNetMixin):
         if is_classifier(self) and not self._multilabel and len(np.unique(train.y)) < 2:
             raise ValueError(
                 f"{name} needs samples of at least 2 classes in every fold; fold {number} of cv={self.cv!r} leaves "
-                f"{len(train.y)} samples of one class, {train.y[:1].tolist()[0]!r}, to train on. Use stratified folds, fewer of "
-                "them, or pass more data."
+                f"{len(train.y)} samples of one class, {train.y[:1].tolist()[0]!r}, to train on. Use stratified folds, "
+                "fewer of them, or pass more data."
             )
 
     # After training -------------------------------------------------------------------------------------------
 
-    def _score_fold(self, model: ElasticNetMixin, fold: Fold, raw: Array) -> float:
+    def _score_fold(self, fold: Fold, raw: Array) -> float:
         """Return the score of outputs for the test samples, greater being better."""
         if self.scoring == "loss":
-            losses = LOSSES[model._loss()].value(
+            losses = LOSSES[fold.model._loss()].value(
                 torch.from_numpy(raw.astype(np.float64)), torch.from_numpy(fold.test.targets), None
             )
             return -float(np.average(losses.sum(-1).numpy(), weights=fold.test.loss_weight))
-        scored = self._single_model()
+        scored = copy(fold.model)
         scored.scoring = self.scoring
         score = scored._score_function(fold.test)
         assert score is not None

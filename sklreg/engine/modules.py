@@ -472,7 +472,7 @@ def plain_module(
         if is_last:
             weight = (weight * units.scale).to(row.dtype)
             bias = (bias * units.scale + units.offset).to(row.dtype)
-        modules.append(_plain_linear(weight, bias))
+        modules.append(linear_of(weight.T, bias))
         if is_last:
             break
         if layout.normalization:
@@ -481,7 +481,7 @@ def plain_module(
         if dropout:
             modules.append(nn.Dropout(dropout))
     if layout.has_skip:
-        modules = [WithSkip(nn.Sequential(*modules), _plain_linear((t["skip"] * units.scale).to(row.dtype), None))]
+        modules = [WithSkip(nn.Sequential(*modules), linear_of((t["skip"] * units.scale).to(row.dtype).T, None))]
     inputs = [nn.Dropout(input_dropout)] if input_dropout else []
     return nn.Sequential(*inputs, *modules).eval()
 
@@ -511,13 +511,14 @@ def layers_of(module: nn.Sequential) -> tuple[list[nn.Module], nn.Module | None]
     return [*before, last], None
 
 
-def _plain_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+def linear_of(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """Return the linear layer of copies of ``weight`` ``(n_out, n_in)`` and ``bias``."""
     # Without torch's own initialization, which would draw from its global generator.
     linear = nn.Linear.__new__(nn.Linear)
     nn.Module.__init__(linear)
-    linear.in_features, linear.out_features = weight.shape
-    linear.weight = nn.Parameter(weight.T.clone(memory_format=torch.contiguous_format))
-    linear.register_parameter("bias", None if bias is None else nn.Parameter(bias.clone()))
+    linear.out_features, linear.in_features = weight.shape
+    linear.weight = nn.Parameter(weight.detach().clone(memory_format=torch.contiguous_format))
+    linear.register_parameter("bias", None if bias is None else nn.Parameter(bias.detach().clone()))
     return linear
 
 
