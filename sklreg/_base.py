@@ -22,6 +22,7 @@ from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
 from sklearn.utils import Tags, check_random_state
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor, nn
 
@@ -704,6 +705,8 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         pruned.__dict__.pop("_passes", None)
         return pruned
 
+    # Only once fitted: scikit-learn takes what has this before for a linear model, with ``coef_``.
+    @available_if(lambda self: self.__sklearn_is_fitted__())
     def sparsify(self) -> Self:
         """Store and multiply only the weights that are not zero.
 

@@ -123,7 +123,7 @@ class StabilitySelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Count on every resample which features enter first.
 
         Parameters
@@ -132,8 +132,6 @@ class StabilitySelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
             Training inputs.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Class labels or target values.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples, not negative.
 
         Returns
         -------
@@ -143,7 +141,7 @@ class StabilitySelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
         model = self._model()
         given = check_alphas(self.alphas, self.eps, type(self).__name__)
         seed = model._draw_seed()
-        table = model._check_table(X, y, sample_weight, reset=True, learn_target=model._learn_target)
+        table = model._check_table(X, y, None, reset=True, learn_target=model._learn_target)
         n_features = model.n_features_in_
         per_fit = max(1, int(np.sqrt(0.8 * n_features))) if self.n_features_per_fit is None else self.n_features_per_fit
         if per_fit > n_features:
