@@ -539,6 +539,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             l1=l1,
             l2=l2,
             hierarchy=getattr(self, "hierarchy", 1.0),
+            penalty_warmup=0.0 if single_pass else getattr(self, "penalty_warmup", 0.0),
             weight_decay=self.weight_decay,
             dropout=self.dropout,
             input_dropout=self.input_dropout,

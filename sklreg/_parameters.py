@@ -29,6 +29,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "penalty_groups": [StrOptions({"weights", "features", "neurons", "hierarchical"})],
     "feature_groups": ["array-like", dict, None],
     "hierarchy": [_from_zero],
+    "penalty_warmup": [_share],
     "weight_decay": [_from_zero],
     "dropout": [_share],
     "input_dropout": [_share],
@@ -110,6 +111,11 @@ DESCRIPTIONS: dict[str, str] = {
             With ``'hierarchical'``, what a weight into the first layer may be at most, as a multiple of the norm of its
             input's weights in the linear connection, in [0, inf); LassoNet's ``M``.  0 leaves the linear model.  In
             regression, the linear connection counts in units of the target's standard deviation.""",
+    "penalty_warmup": """
+        penalty_warmup : float, default={default}
+            Share of the steps over which the L1 part (of weights or groups) grows from 0 to its strength, in [0, 1).
+            What training has found useful before the penalty is at its full strength is more likely to stay; the
+            objective is the same.  Early stopping would judge weights that are not yet fully penalised.""",
     "weight_decay": """
         weight_decay : float, default={default}
             Decoupled weight decay, in [0, inf): every step multiplies the weights by

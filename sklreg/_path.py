@@ -20,8 +20,9 @@ from sklreg.engine import Job, OutputUnits
 Array = NDArray[Any]
 _LEAST_ALPHA = float(np.finfo(np.float64).resolution)
 _ROUNDED_UP = 1 + 1e-9  # that rounding in training makes no weight of what exactly balances the penalty
-# A path is to show what alpha does: no early stopping besides, and steps that fall until the zeros have settled.
-PATH_DEFAULTS: dict[str, Any] = {"early_stopping": False, "learning_rate": "cosine"}
+# A path is to show what alpha does: no early stopping besides, a penalty that comes once there is something to choose
+# from (without, a network drops everything or nothing), and steps that fall until the zeros have settled.
+PATH_DEFAULTS: dict[str, Any] = {"early_stopping": False, "penalty_warmup": 0.3, "learning_rate": "cosine"}
 
 
 class ElasticNetMLPPath(NamedTuple):
@@ -124,8 +125,8 @@ def elastic_net_mlp_path(
     sample_weight : array-like of shape (n_samples,), default=None
         Weights of the samples, not negative.
     **parameters : dict
-        Further parameters of the estimator.  Other than there, ``early_stopping`` is False and ``learning_rate`` is
-        'cosine' unless set: alpha is to do the regularizing, and the zeros are to settle.
+        Further parameters of the estimator.  Other than there, ``early_stopping`` is False, ``penalty_warmup`` 0.3
+        and ``learning_rate`` 'cosine' unless set: alpha is to do the regularizing, and the zeros are to settle.
 
     Returns
     -------

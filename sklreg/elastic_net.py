@@ -26,6 +26,7 @@ class ElasticNetMixin(BaseRegularizedMLP):
     penalty_groups: str
     feature_groups: Any
     hierarchy: float
+    penalty_warmup: float
 
     def _penalty_strengths(self) -> tuple[float, float]:
         return self.alpha * self.l1_ratio, self.alpha * (1 - self.l1_ratio)
@@ -157,6 +158,7 @@ class ElasticNetMLP(ElasticNetMixin, IncrementalMLPRegressor):
         penalty_groups: str = "weights",
         feature_groups: Any = None,
         hierarchy: float = 10.0,
+        penalty_warmup: float = 0.0,
         weight_decay: float = 0.0,
         dropout: float = 0.0,
         input_dropout: float = 0.0,
@@ -240,6 +242,7 @@ class ElasticNetMLPClassifier(ElasticNetMixin, IncrementalMLPClassifier):
         penalty_groups: str = "weights",
         feature_groups: Any = None,
         hierarchy: float = 10.0,
+        penalty_warmup: float = 0.0,
         weight_decay: float = 0.0,
         dropout: float = 0.0,
         input_dropout: float = 0.0,

@@ -31,7 +31,7 @@ class StabilitySelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
     ----------
     estimator : ElasticNetMLP or ElasticNetMLPClassifier
         The network.  Its ``alpha`` plays no part.  ``l1_ratio=1.0``, ``penalty_groups='features'`` or
-        ``'hierarchical'``, ``early_stopping=False`` and ``learning_rate='cosine'`` suit best.
+        ``'hierarchical'``, ``early_stopping=False``, ``penalty_warmup=0.3`` and ``learning_rate='cosine'`` suit best.
     n_resamples : int, default=50
         Number of random parts of the samples, at least 1; stratified for a classifier.
     sample_fraction : float, default=0.5

@@ -45,6 +45,7 @@ class Hyperparameters(NamedTuple):
     l1: float = 0.0
     l2: float = 0.0
     hierarchy: float = 1.0  # of "hierarchical" groups alone
+    penalty_warmup: float = 0.0  # share of the steps over which the prox grows to its strength
     weight_decay: float = 0.0
     dropout: float = 0.0
     input_dropout: float = 0.0

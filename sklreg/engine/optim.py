@@ -45,8 +45,11 @@ class Optimizer(ABC):
         self._has_decay = bool((weight_decay > 0).any())
         self._clips = bool(max_grad_norm.isfinite().any())
 
-    def step(self, grad: Tensor, learning_rate: Tensor) -> None:
-        """Move the parameters in place; ``grad`` is the loss's, ``(K, P)``; ``learning_rate`` is ``(K, 1)``."""
+    def step(self, grad: Tensor, learning_rate: Tensor, penalty_share: Tensor | None = None) -> None:
+        """Move the parameters in place; ``grad`` is the loss's, ``(K, P)``; ``learning_rate`` is ``(K, 1)``.
+
+        ``penalty_share`` ``(K, 1)`` is what the prox counts for, all where it is ``None``.
+        """
         self.n_steps += 1
         weights = self.params[:, : self.n_weights]
         if self._clips:
@@ -59,6 +62,8 @@ class Optimizer(ABC):
             weights.mul_(1 - learning_rate * self.weight_decay)
         step_size = self._move(grad, learning_rate)
         if self._has_prox:
+            if penalty_share is not None:  # a weaker penalty is a shorter step of the prox
+                step_size, learning_rate = step_size * penalty_share, learning_rate * penalty_share
             weights.copy_(self.penalty.prox(weights, step_size, self.longest_threshold * learning_rate))
 
     @abstractmethod

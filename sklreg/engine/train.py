@@ -178,6 +178,7 @@ class _Stack:
     def _epoch(self, n_done: int) -> Tensor:
         """Take one pass over the samples; return each row's mean loss, ``(K,)``, in units of the training."""
         learning_rates = self._learning_rates(n_done).unbind()
+        penalty_shares = self._penalty_shares(n_done)
         orders = self._orders()
         draws = None
         if self.mixup.is_active:
@@ -189,10 +190,10 @@ class _Stack:
                 partners = draws.partners[i]
                 partners = partners if len(partners) == 1 else partners.index_select(0, self.stream_members)
                 batch = mix(batch, partners.expand(len(batch.X), -1), draws.shares[i])
-            total += self._step(batch, learning_rate, i)
+            total += self._step(batch, learning_rate, penalty_shares[i], i)
         return total / self.n_samples
 
-    def _step(self, batch: Batch, learning_rate: Tensor, i: int) -> Tensor:
+    def _step(self, batch: Batch, learning_rate: Tensor, penalty_share: Tensor | None, i: int) -> Tensor:
         """Take step ``i`` of an epoch; return each row's loss, summed over the batch, ``(K,)``."""
         sizes = [bounds[i][1] - bounds[i][0] for bounds in self.bounds]
         mode = TrainingMode(self.input_dropout, self.dropout, sizes, batch.weight, self.optimizer.n_steps)
@@ -204,7 +205,7 @@ class _Stack:
         if batch.weight is not None:
             gradient = gradient * batch.weight[:, :, None]
         self.network.backward(gradient / (sizes[0] if min(sizes) == max(sizes) else self.batch_sizes[i]))
-        self.optimizer.step(self.network.gradient, learning_rate)
+        self.optimizer.step(self.network.gradient, learning_rate, penalty_share)
         if self.max_norm is not None:
             for i in range(self.layout.n_layers - 1):
                 weight = self.layout.view(self.state, f"weight{i}")
@@ -223,12 +224,27 @@ class _Stack:
 
     def _learning_rates(self, n_done: int) -> Tensor:
         """Return the learning rates of an epoch's steps, ``(n_batches, K, 1)``."""
-        n_batches = self.static.n_batches
         initial = torch.tensor([job.hyperparameters.learning_rate_init for job in self.jobs], dtype=torch.float64)
-        n_steps = n_batches * torch.tensor([job.hyperparameters.max_iter for job in self.jobs])
-        step = n_done * n_batches + torch.arange(n_batches, dtype=torch.float64)[:, None]
-        rates = initial * schedule_factor(self.static.schedule, step / n_steps)
+        rates = initial * schedule_factor(self.static.schedule, self._progress(n_done))
         return rates[:, :, None].to(self.static.device, self.static.dtype)
+
+    def _penalty_shares(self, n_done: int) -> Sequence[Tensor | None]:
+        """Return how much of the penalty acts in each of an epoch's steps, ``(K, 1)``; ``None`` where all does."""
+        warmup = torch.tensor([job.hyperparameters.penalty_warmup for job in self.jobs], dtype=torch.float64)
+        progress = self._progress(n_done)
+        if not bool((progress[0] < warmup).any()):
+            return [None] * self.static.n_batches
+        shares = torch.where(warmup > 0, (progress + 1 / self._n_steps()) / warmup, 1).clamp(max=1)
+        return shares[:, :, None].to(self.static.device, self.static.dtype).unbind()
+
+    def _progress(self, n_done: int) -> Tensor:
+        """Return the share of each row's steps that are done before each of an epoch's, ``(n_batches, K)``."""
+        n_batches = self.static.n_batches
+        return (n_done * n_batches + torch.arange(n_batches, dtype=torch.float64)[:, None]) / self._n_steps()
+
+    def _n_steps(self) -> Tensor:
+        """Return the number of steps of each row's schedule, ``(K,)``."""
+        return self.static.n_batches * torch.tensor([job.hyperparameters.max_iter for job in self.jobs])
 
     def _orders(self) -> list[tuple[Tensor, ...]] | None:
         """Draw the order of an epoch for every stream, cut into batches; ``None`` where a batch is the whole set."""
