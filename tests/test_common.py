@@ -53,6 +53,7 @@ INSTANCES = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:.*has dropped all")
 @parametrize_with_checks(INSTANCES)
 def test_estimator_keeps_scikit_learns_contract(estimator, check):
     check(estimator)
