@@ -2,17 +2,24 @@
 
 from sklreg import datasets
 from sklreg._batched import batched_training
+from sklreg._path import elastic_net_mlp_path
 from sklreg.elastic_net import ElasticNetMLP, ElasticNetMLPClassifier
+from sklreg.elastic_net_cv import ElasticNetMLPClassifierCV, ElasticNetMLPCV
 from sklreg.regularized import RegularizedMLPClassifier, RegularizedMLPRegressor
+from sklreg.stability import StabilitySelector
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ElasticNetMLP",
+    "ElasticNetMLPCV",
     "ElasticNetMLPClassifier",
+    "ElasticNetMLPClassifierCV",
     "RegularizedMLPClassifier",
     "RegularizedMLPRegressor",
+    "StabilitySelector",
     "__version__",
     "batched_training",
     "datasets",
+    "elastic_net_mlp_path",
 ]

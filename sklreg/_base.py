@@ -6,9 +6,11 @@ import functools
 import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterator
-from copy import deepcopy
+from copy import copy, deepcopy
+from dataclasses import replace
 from inspect import signature
 from itertools import pairwise
+from math import prod
 from numbers import Integral
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
@@ -21,6 +23,7 @@ from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
 from sklearn.utils import Tags, check_random_state
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor, nn
 
@@ -39,10 +42,15 @@ from sklreg.engine import (
     Result,
     Rows,
     Samples,
+    SelectInputs,
+    SparseLinear,
     Static,
     batch_bounds,
     count_batches,
+    layers_of,
+    prune,
     threads_for,
+    with_linears,
 )
 
 Array = NDArray[Any]
@@ -199,6 +207,10 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     def _penalty_strengths(self) -> tuple[float, float]:
         """Return ``l1, l2``."""
 
+    def _penalty_groups(self) -> tuple[str, tuple[int, ...] | None]:
+        """Return which weights are penalised together, and the number of each feature's group."""
+        return "weights", None
+
     # Fitting --------------------------------------------------------------------------------------------------
 
     @all_or_nothing
@@ -261,13 +273,26 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         table = self._check_table(X, y, sample_weight, reset=True, learn_target=self._learn_target)
         if previous is not None:
             self._check_warm_start(previous)
-        train_table, validation_table = self._split(table, X_val, y_val, sample_weight_val, seed)
-        self._check_parameters(len(train_table.targets))
+        job = self._first_job(table, seed, (X_val, y_val, sample_weight_val), start=previous)
         tasks = EpochTasks.of(self, X, y, self.max_iter)
-        units, initial_output = self._units(train_table)
-        job = self._make_job(train_table, validation_table, units, initial_output, seed, start=previous, tasks=tasks)
-        self._check_scoring(validation_table)
+        if tasks is not None:
+            job = replace(job, on_epoch=self._epoch_listener(job.units, tasks))
         return job, tasks
+
+    def _first_job(
+        self,
+        table: Table,
+        seed: int,
+        validation: tuple[ArrayLike | None, ArrayLike | None, ArrayLike | None] = (None, None, None),
+        start: nn.Sequential | None = None,
+    ) -> Job:
+        """Return the job of a fit to ``table``; ``validation`` is what ``fit`` got of ``X_val``."""
+        train_table, validation_table = self._split(table, *validation, seed)
+        self._check_parameters(len(train_table.targets))
+        units, initial_output = self._units(train_table)
+        job = self._make_job(train_table, validation_table, units, initial_output, seed, start=start)
+        self._check_scoring(validation_table)
+        return job
 
     def _partial_fit(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, learn_target: Callable[[Array], None]
@@ -330,14 +355,17 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
                 X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]
         if learn_target is not None:
             learn_target(y)
-        targets = self._encode(y)
+        table = Table(X, y, self._encode(y), weight, weight)
         if learn_target is not None:
-            self._learn_class_weight(targets, weight)
-        class_weight = self._class_weights(targets)
-        loss_weight = weight
-        if class_weight is not None:
-            loss_weight = class_weight if weight is None else weight * class_weight
-        return Table(X, y, targets, weight, loss_weight)
+            self._learn_class_weight(table.targets, weight)
+        return self._weigh_classes(table)
+
+    def _weigh_classes(self, table: Table) -> Table:
+        """Return the table with the weight of its classes in the weights for the loss."""
+        class_weight = self._class_weights(table.targets)
+        if class_weight is None:
+            return table._replace(loss_weight=table.weight)
+        return table._replace(loss_weight=class_weight if table.weight is None else table.weight * class_weight)
 
     def _check_weight(self, sample_weight: ArrayLike, X: Any, name: str) -> Array:
         if not np.any(np.asarray(sample_weight)):
@@ -440,12 +468,24 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         return min(256 if self.batch_size == "auto" else int(self.batch_size), n_train)
 
     def _check_warm_start(self, module: nn.Sequential) -> None:
-        have = [tuple(layer.weight.T.shape) for layer in module if isinstance(layer, nn.Linear)]
+        layers, skip = layers_of(module)
+        name, asked = type(self).__name__, "Start anew by fit with warm_start=False"
+        if any(isinstance(layer, SelectInputs) for layer in layers):
+            raise ValueError(f"{name} cannot continue: its network was pruned. {asked}, or continue the one before.")
+        if any(isinstance(layer, SparseLinear) for layer in layers):
+            raise ValueError(f"{name} cannot continue with sparse weights. Call densify() before, or start anew.")
+        have = [tuple(layer.weight.T.shape) for layer in layers if isinstance(layer, nn.Linear)]
         sizes = [self.n_features_in_, *_layer_sizes(self.hidden_layer_sizes, type(self).__name__), self._n_outputs]
         norms = {nn.BatchNorm1d: "batch", nn.LayerNorm: "layer"}
-        have_norm = next((norms[type(layer)] for layer in module if type(layer) in norms), None)
-        kinds = {type(layer) for layer in module} - {nn.Linear, nn.Dropout, *norms}
+        have_norm = next((norms[type(layer)] for layer in layers if type(layer) in norms), None)
+        kinds = {type(layer) for layer in layers} - {nn.Linear, nn.Dropout, *norms}
         want = list(pairwise(sizes))
+        if (skip is not None) != (self._penalty_groups()[0] == "hierarchical"):
+            raise ValueError(
+                f"{type(self).__name__} cannot continue: penalty_groups='hierarchical' has a linear connection, and "
+                f"the network was fitted {'without' if skip is None else 'with'} one. Set penalty_groups back, or "
+                "start anew by fit with warm_start=False."
+            )
         if have != want or have_norm != self.normalization or kinds - {ACTIVATIONS[self.activation]}:
             raise ValueError(
                 f"{type(self).__name__} cannot continue: it was fitted with layers of shape {have}, normalization="
@@ -462,7 +502,6 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         initial_output: Tensor,
         seed: int,
         start: nn.Sequential | None = None,
-        tasks: EpochTasks | None = None,
         optimizer_state: OptimizerState | None = None,
         single_pass: bool = False,
     ) -> Job:
@@ -475,6 +514,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         if validation_set is not None and (train_set.weight is None) != (validation_set.weight is None):
             train_set, validation_set = train_set.with_weight(), validation_set.with_weight()
         n_train = len(train_set)
+        penalty_groups, feature_groups = self._penalty_groups()
         static = Static(
             n_features=self.n_features_in_,
             hidden_layer_sizes=_layer_sizes(self.hidden_layer_sizes, type(self).__name__),
@@ -490,6 +530,8 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             is_sparse=isinstance(train_set.X, CSRRows),
             dtype=dtype,
             device=device,
+            penalty_groups=penalty_groups,
+            feature_groups=feature_groups,
         )
         job = Job(
             static=static,
@@ -503,7 +545,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             optimizer_state=optimizer_state,
             keeps_optimizer=single_pass,
             score=None if validation_table is None else self._score_function(validation_table),
-            on_epoch=self._epoch_listener(units, tasks),
+            on_epoch=self._epoch_listener(units, None),
         )
         return hold_once(job)
 
@@ -515,6 +557,8 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             momentum=self.momentum,
             l1=l1,
             l2=l2,
+            hierarchy=getattr(self, "hierarchy", 1.0),
+            penalty_warmup=0.0 if single_pass else getattr(self, "penalty_warmup", 0.0),
             weight_decay=self.weight_decay,
             dropout=self.dropout,
             input_dropout=self.input_dropout,
@@ -580,6 +624,10 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
 
     def _keep(self, result: Result, units: OutputUnits) -> None:
         """Set the fitted attributes."""
+        self._warn_of_divergence(result)
+        self._set_fitted(result, units)
+
+    def _warn_of_divergence(self, result: Result) -> None:
         if result.diverged:
             warnings.warn(
                 f"{type(self).__name__} diverged in epoch {len(result.history)}: loss or weights were no longer "
@@ -588,6 +636,8 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
                 ConvergenceWarning,
                 stacklevel=2,
             )
+
+    def _set_fitted(self, result: Result, units: OutputUnits) -> None:
         self.module_ = result.module
         self.history_ = result.history
         self.best_iter_ = result.best_iter
@@ -597,13 +647,23 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     # What was fitted ------------------------------------------------------------------------------------------
 
     @property
-    def _linears(self) -> Iterator[nn.Linear]:
-        return (layer for layer in self.module_ if isinstance(layer, nn.Linear))
+    def _linears(self) -> Iterator[nn.Linear | SparseLinear]:
+        return (layer for layer in layers_of(self.module_)[0] if isinstance(layer, (nn.Linear, SparseLinear)))
 
     @property
-    def coefs_(self) -> list[Array]:
+    def _skip(self) -> nn.Linear | SparseLinear | None:
+        skip = layers_of(self.module_)[1]
+        return skip if isinstance(skip, (nn.Linear, SparseLinear)) else None
+
+    @property
+    def _weights(self) -> list[Any]:
+        """All weight matrices: of the layers, and of the linear connection where there is one."""
+        return [*self.coefs_, *([] if self._skip is None else [_weight_of(self._skip)])]
+
+    @property
+    def coefs_(self) -> list[Any]:
         """Weight matrix of each layer."""
-        return [_read_only(layer.weight).T for layer in self._linears]
+        return [_weight_of(layer) for layer in self._linears]
 
     @property
     def intercepts_(self) -> list[Array]:
@@ -636,19 +696,77 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     @property
     def n_nonzero_(self) -> int:
         """Number of weights that are not exactly zero."""
-        return int(sum(np.count_nonzero(coef) for coef in self.coefs_))
+        return int(sum(w.nnz if sparse.issparse(w) else np.count_nonzero(w) for w in self._weights))
 
     @property
     def sparsity_(self) -> float:
         """Share of the weights that are exactly zero."""
-        return 1 - self.n_nonzero_ / sum(coef.size for coef in self.coefs_)
+        return 1.0 - self.n_nonzero_ / sum(int(prod(weight.shape)) for weight in self._weights)
+
+    # Without the weights that are gone ------------------------------------------------------------------------
+
+    def prune(self) -> Self:
+        """Return a smaller estimator with the same predictions, without features and hidden units that have no say.
+
+        Its network is dense and takes the same ``X``, of which it reads the features that it needs: ``module_``,
+        ``coefs_`` and ``intercepts_`` are those of the smaller layers.  Parameters stay, so that a clone of it is
+        fitted from the start; it cannot be trained further.  This estimator is left as it is.
+
+        Returns
+        -------
+        pruned : object
+            A fitted estimator of the same class.
+
+        Notes
+        -----
+        A hidden unit without weights into it is a constant, which the biases of the next layer take over.  Under
+        ``normalization='layer'`` the units of a layer depend on one another, and only features leave.
+        """
+        check_is_fitted(self)
+        pruned = copy(self)
+        pruned.module_ = prune(_dense(self.module_))
+        pruned.__dict__.pop("_passes", None)
+        return pruned
+
+    # Only once fitted: scikit-learn takes what has this before for a linear model, with ``coef_``.
+    @available_if(lambda self: self.__sklearn_is_fitted__())
+    def sparsify(self) -> Self:
+        """Store and multiply only the weights that are not zero.
+
+        ``coefs_`` becomes a list of scipy's sparse arrays; memory, pickles and predictions then cost what is left.
+        Worth it where most weights are zero (``sparsity_``); where whole features and units are gone, :meth:`prune`
+        comes first.  To train further, call :meth:`densify` before.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        check_is_fitted(self)
+        self.module_ = with_linears(self.module_, lambda m: SparseLinear(m) if isinstance(m, nn.Linear) else m)
+        return self
+
+    def densify(self) -> Self:
+        """Undo :meth:`sparsify`.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        check_is_fitted(self)
+        self.module_ = _dense(self.module_)
+        return self
 
     # Predicting -----------------------------------------------------------------------------------------------
 
     def _raw_predict(self, X: Any) -> Array:
         """Return the network's outputs ``(n, C)``."""
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
+        return self._outputs(validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False))
+
+    def _outputs(self, X: Any) -> Array:
+        """Return the network's outputs for checked inputs."""
         try:
             device = _resolve_device(self.device, type(self).__name__)
         except ValueError:  # fitted elsewhere
@@ -708,6 +826,19 @@ def _resolve_device(device: str, name: str) -> torch.device:
             "Set device='auto' to use one only where there is one."
         )
     return resolved
+
+
+def _dense(module: nn.Sequential) -> nn.Sequential:
+    return with_linears(module, lambda layer: layer.to_dense() if isinstance(layer, SparseLinear) else layer)
+
+
+def _weight_of(layer: nn.Linear | SparseLinear) -> Any:
+    """Return the weights of a layer, ``(n_in, n_out)``, as a scipy sparse array where they are held as one."""
+    if isinstance(layer, nn.Linear):
+        return _read_only(layer.weight).T
+    n_out, n_in = layer.weight.shape
+    column, row = layer.weight.indices().numpy()
+    return sparse.csr_array((layer.weight.values().numpy(), (row, column)), shape=(n_in, n_out))
 
 
 def _read_only(parameter: Tensor) -> Array:

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
+from itertools import islice
 from numbers import Integral
 from typing import Any
 
@@ -107,7 +108,7 @@ class BatchedTrainingBackend(ParallelBackendBase):
         max_models: int | None = None,
         device: str | None = None,
         verbose: int = 0,
-        meeting: Meeting[Job, Result] | None = None,
+        meeting: Meeting[Sequence[Job], Sequence[Result | Exception]] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(nesting_level=nesting_level, **kwargs)
@@ -225,14 +226,20 @@ def hold_once(job: Job) -> Job:
 
 def train_here(job: Job) -> Result:
     """Train one job: together with others if this thread runs a task of a batch, else at once."""
+    (result,) = train_all_here([job])
+    return result
+
+
+def train_all_here(jobs: Sequence[Job]) -> list[Result]:
+    """Train the jobs together, and together with others if this thread runs a task of a batch."""
     task = current_task()
-    if task is not None:
-        result: Result = task.meeting.train(task, job)
-        return result
-    (outcome,) = train([job])
-    if isinstance(outcome, Exception):
-        raise outcome
-    return outcome
+    outcomes: Sequence[Result | Exception] = train(jobs) if task is None else task.meeting.train(task, jobs)
+    results = []
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            raise outcome
+        results.append(outcome)
+    return results
 
 
 def _run(
@@ -261,9 +268,9 @@ class TaskTracebackError(Exception):
         return f'\n"""\n{self.args[0]}"""'
 
 
-def _size(job: Job) -> float:
-    """Return the number of bytes that a task holds while its job waits."""
-    return _COPIES * job.n_bytes
+def _size(jobs: Sequence[Job]) -> float:
+    """Return the number of bytes that a task holds while its jobs wait; several may be of the same samples."""
+    return _COPIES * sum(tensor.nbytes for tensor in {id(t): t for job in jobs for t in job.tensors()}.values())
 
 
 def _max_size() -> float:
@@ -278,9 +285,11 @@ def _memory() -> float:
 
 
 def _train_and_tell(
-    verbose: int, jobs: Sequence[Job], is_aborted: Sequence[Callable[[], bool]]
-) -> Sequence[Result | Exception]:
-    """Train, and print what ``verbose`` asks for."""
+    verbose: int, by_task: Sequence[Sequence[Job]], is_aborted_by_task: Sequence[Callable[[], bool]]
+) -> Sequence[Sequence[Result | Exception]]:
+    """Train the jobs of all tasks, and print what ``verbose`` asks for."""
+    jobs = [job for of_task in by_task for job in of_task]
+    is_aborted = [asks for asks, of_task in zip(is_aborted_by_task, by_task, strict=True) for _ in of_task]
     start = time.perf_counter()
     n_done = 0
 
@@ -303,7 +312,8 @@ def _train_and_tell(
             f"{len(jobs)} fits in {time.perf_counter() - start:.2f} s, up to {max(widths, default=0)} in one stack"
             + (f", {n_failed} failed" if n_failed else "")
         )
-    return outcomes
+    rest = iter(outcomes)
+    return [list(islice(rest, len(of_task))) for of_task in by_task]
 
 
 def _summary(result: Result) -> str:

@@ -29,56 +29,6 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
     _class_weight: Array | None
     _y_numeric: ClassVar[bool] = False
 
-    @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(
-        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
-    ) -> Self:
-        """Take one pass over the samples, continuing from the weights and the optimizer of the last one.
-
-        The pass runs at ``learning_rate_init``; schedule, ``max_iter``, early stopping and ``warm_start`` play no part.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Training inputs.
-        y : array-like of shape (n_samples,) or (n_samples, n_labels)
-            Class labels.
-        classes : array-like of shape (n_classes,), default=None
-            All classes that will ever occur; needed in the first call, unless ``y`` holds several labels a sample.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples, not negative.
-
-        Returns
-        -------
-        self : object
-            The estimator.
-        """
-        if self.class_weight == "balanced":
-            raise ValueError(
-                f"{type(self).__name__}: class_weight='balanced' needs all samples, and partial_fit sees some at a "
-                "time. Compute the weights beforehand (sklearn.utils.class_weight.compute_class_weight) and pass a "
-                "dict."
-            )
-
-        def learn_target(y: Array) -> None:
-            if classes is None and not self.__sklearn_is_fitted__() and type_of_target(y) != "multilabel-indicator":
-                raise ValueError(
-                    f"classes must be passed on the first call to partial_fit of {type(self).__name__}, because later "
-                    "calls may bring classes that this one does not. Pass classes=np.unique(all labels)."
-                )
-            if self.__sklearn_is_fitted__():
-                if classes is not None and not np.array_equal(np.unique(np.asarray(classes)), self.classes_):
-                    raise ValueError(
-                        f"classes={classes!r} is not the same as in the first call to partial_fit of "
-                        f"{type(self).__name__}, which had {self.classes_!r}."
-                    )
-                self._check_label_parameters()
-                return
-            self._learn_target(y, classes)
-
-        return self._partial_fit(X, y, sample_weight, learn_target)
-
     # Labels ---------------------------------------------------------------------------------------------------
 
     def _learn_target(self, y: Array, classes: ArrayLike | None = None) -> None:
@@ -291,6 +241,60 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
+
+
+class IncrementalMLPClassifier(BaseMLPClassifier):
+    """Base class of the classifiers that also learn pass by pass; do not use it directly."""
+
+    @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """Take one pass over the samples, continuing from the weights and the optimizer of the last one.
+
+        The pass runs at ``learning_rate_init``; schedule, ``max_iter``, early stopping and ``warm_start`` play no part.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training inputs.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Class labels.
+        classes : array-like of shape (n_classes,), default=None
+            All classes that will ever occur; needed in the first call, unless ``y`` holds several labels a sample.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples, not negative.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        if self.class_weight == "balanced":
+            raise ValueError(
+                f"{type(self).__name__}: class_weight='balanced' needs all samples, and partial_fit sees some at a "
+                "time. Compute the weights beforehand (sklearn.utils.class_weight.compute_class_weight) and pass a "
+                "dict."
+            )
+
+        def learn_target(y: Array) -> None:
+            if classes is None and not self.__sklearn_is_fitted__() and type_of_target(y) != "multilabel-indicator":
+                raise ValueError(
+                    f"classes must be passed on the first call to partial_fit of {type(self).__name__}, because later "
+                    "calls may bring classes that this one does not. Pass classes=np.unique(all labels)."
+                )
+            if self.__sklearn_is_fitted__():
+                if classes is not None and not np.array_equal(np.unique(np.asarray(classes)), self.classes_):
+                    raise ValueError(
+                        f"classes={classes!r} is not the same as in the first call to partial_fit of "
+                        f"{type(self).__name__}, which had {self.classes_!r}."
+                    )
+                self._check_label_parameters()
+                return
+            self._learn_target(y, classes)
+
+        return self._partial_fit(X, y, sample_weight, learn_target)
 
 
 class _ScoredClassifier(ClassifierMixin):

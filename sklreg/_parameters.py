@@ -26,6 +26,10 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "l2": [_from_zero],
     "alpha": [_from_zero],
     "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+    "penalty_groups": [StrOptions({"weights", "features", "neurons", "hierarchical"})],
+    "feature_groups": ["array-like", dict, None],
+    "hierarchy": [_from_zero],
+    "penalty_warmup": [_share],
     "weight_decay": [_from_zero],
     "dropout": [_share],
     "input_dropout": [_share],
@@ -53,6 +57,15 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "verbose": ["verbose"],
 }
 
+CV_CONSTRAINTS: dict[str, list[Any]] = {
+    **CONSTRAINTS,
+    "l1_ratio": [Interval(Real, 0, 1, closed="both"), "array-like"],
+    "eps": [Interval(Real, 0, 1, closed="neither")],
+    "alphas": [_count, "array-like"],
+    "cv": ["cv_object"],
+    "one_standard_error": ["boolean"],
+}
+
 DESCRIPTIONS: dict[str, str] = {
     "hidden_layer_sizes": """
         hidden_layer_sizes : int or sequence of int, default={default}
@@ -78,6 +91,31 @@ DESCRIPTIONS: dict[str, str] = {
         l1_ratio : float, default={default}
             Share of the L1 penalty in the elastic net, in [0, 1].  1 is the lasso; 0 the ridge, which sets no weight to
             zero; between them correlated features stay together.""",
+    "penalty_groups": """
+        penalty_groups : {{'weights', 'features', 'neurons', 'hierarchical'}}, default={default}
+            Which weights the L1 part penalises together, by the norm of the group, so that they become zero together.
+            ``'weights'``: each by itself.  ``'features'``: all weights of an input into the first layer; an input
+            leaves whole.  ``'neurons'``: all weights into a hidden unit; units leave whole.  ``'hierarchical'``:
+            the network gets a linear connection from inputs to outputs; its weights are penalised for each input, and
+            bound those into the first layer, as in LassoNet.  Weights in no group are penalised each by itself, and
+            the L2 part acts on all weights.""",
+    "feature_groups": """
+        feature_groups : array-like, dict or None, default={default}
+            Columns that stay or leave together under ``'features'`` and ``'hierarchical'``, such as those which one-hot
+            encoding makes of one feature.  A label for each column; or the names of the original features, in the
+            columns' names (``'color'`` for ``'onehot__color_red'``); or the groups, as lists of columns (names or
+            indices) or a dict of such lists.  A group of ``n`` columns is penalised ``sqrt(n)`` times.  ``None``: each
+            column by itself.""",
+    "hierarchy": """
+        hierarchy : float, default={default}
+            With ``'hierarchical'``, what a weight into the first layer may be at most, as a multiple of the norm of its
+            input's weights in the linear connection, in [0, inf); LassoNet's ``M``.  0 leaves the linear model.  In
+            regression, the linear connection counts in units of the target's standard deviation.""",
+    "penalty_warmup": """
+        penalty_warmup : float, default={default}
+            Share of the steps over which the L1 part (of weights or groups) grows from 0 to its strength, in [0, 1).
+            What training has found useful before the penalty is at its full strength is more likely to stay; the
+            objective is the same.  Early stopping would judge weights that are not yet fully penalised.""",
     "weight_decay": """
         weight_decay : float, default={default}
             Decoupled weight decay, in [0, inf): every step multiplies the weights by
@@ -178,6 +216,35 @@ DESCRIPTIONS: dict[str, str] = {
             Whether to print a line every epoch.""",
 }
 
+CV_DESCRIPTIONS: dict[str, str] = {
+    "l1_ratio": """
+        l1_ratio : float or list of float, default={default}
+            Share of the L1 penalty in the elastic net, in [0, 1]; of several, the best is chosen.""",
+    "eps": """
+        eps : float, default={default}
+            Length of the path: the smallest alpha as a share of the greatest, in (0, 1).""",
+    "alphas": """
+        alphas : int or array-like, default={default}
+            Number of alphas to try, evenly spaced on a logarithmic scale from the one at which all weights are zero
+            (for networks a bound, see :func:`elastic_net_mlp_path`); or the alphas themselves, in any order.""",
+    "cv": """
+        cv : int, cross-validation generator or iterable, default={default}
+            The folds: their number, a scikit-learn splitter, or pairs of index arrays.  ``None`` is 5 folds, stratified
+            for a classifier.""",
+    "one_standard_error": """
+        one_standard_error : bool, default={default}
+            Whether to choose, of the alphas whose mean score is within one standard error of the best, the greatest:
+            the sparsest network that is not clearly worse (Breiman et al., 1984).  If False, the best is chosen.""",
+    "early_stopping": """
+        early_stopping : bool, default={default}
+            Whether every fit holds out a validation set, stops early by it and restores the weights of its best epoch.
+            If False, ``alpha`` alone is to regularize, and all ``max_iter`` epochs are trained on all samples.""",
+    "scoring": """
+        scoring : str or callable, default={default}
+            What judges the folds: ``'loss'``, the name of a scikit-learn scorer or a callable ``scorer(estimator, X,
+            y)``.  Early stopping, where there is any, watches it too.""",
+}
+
 FIT_ATTRIBUTES = """
 n_features_in_ : int
     Number of features.
@@ -214,16 +281,42 @@ classes_ : ndarray of shape (n_classes,)
 
 IMPORTANCE_ATTRIBUTE = """
 feature_importances_ : ndarray of shape (`n_features_in_`,)
-    Euclidean norm of each feature's weights into the first layer; exactly 0 for a dropped feature."""
+    Euclidean norm of each feature's weights into the first layer, and into the outputs where there is a linear
+    connection; exactly 0 for a dropped feature.
+skip_coef_ : ndarray of shape (n_features, n_out) or None
+    Weights of the linear connection of ``penalty_groups='hierarchical'``."""
 
 
-def document(*, attributes: str) -> Callable[[T], T]:
-    """Fill in ``{parameters}``, in the order of the constructor, and ``{attributes}`` of a class docstring."""
+CV_ATTRIBUTES = """
+alpha_ : float
+    The chosen strength of the penalty.
+l1_ratio_ : float
+    The chosen share of the L1 penalty.
+alphas_ : ndarray of shape (n_alphas,) or (n_l1_ratio, n_alphas)
+    The strengths that were tried, decreasing, for each ``l1_ratio``.
+scores_ : ndarray of shape (n_alphas, n_folds) or (n_l1_ratio, n_alphas, n_folds)
+    Score of each fold, greater being better (``scoring='loss'`` is the negative mean loss).
+feature_importances_path_ : ndarray of shape (n_features, n_alphas)
+    Importances along the path of ``l1_ratio_`` in the fits to all samples.
+entry_alphas_ : ndarray of shape (n_features,)
+    Greatest alpha at which each feature is not dropped; 0 for one that always is."""
+
+ERROR_ATTRIBUTE = """
+mse_path_ : ndarray of shape (n_alphas, n_folds) or (n_l1_ratio, n_alphas, n_folds)
+    Mean squared error of each fold."""
+
+
+def document(*, attributes: str, descriptions: dict[str, str] | None = None) -> Callable[[T], T]:
+    """Fill in ``{parameters}``, in the order of the constructor, and ``{attributes}`` of a class docstring.
+
+    ``descriptions`` take the place of those that all estimators share.
+    """
+    texts = {**DESCRIPTIONS, **(descriptions or {})}
 
     def decorate(cls: T) -> T:
         if cls.__doc__ is not None:  # python -OO
             parameters = "\n".join(
-                cleandoc(DESCRIPTIONS[name]).format(default=repr(parameter.default))
+                cleandoc(texts[name]).format(default=repr(parameter.default))
                 for name, parameter in signature(cls).parameters.items()
             )
             doc = cleandoc(cls.__doc__)

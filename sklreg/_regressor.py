@@ -23,35 +23,6 @@ class BaseMLPRegressor(MultiOutputMixin, RegressorMixin, BaseRegularizedMLP):
     _y_is_1d: bool
     _y_numeric: ClassVar[bool] = True
 
-    @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Take one pass over the samples, continuing from the weights and the optimizer of the last one.
-
-        The pass runs at ``learning_rate_init``; schedule, ``max_iter``, early stopping and ``warm_start`` play no part.
-        The units of the target are those of the first call.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Training inputs.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Target values.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples, not negative.
-
-        Returns
-        -------
-        self : object
-            The estimator.
-        """
-
-        def learn_target(y: Array) -> None:
-            if not self.__sklearn_is_fitted__():
-                self._learn_target(y)
-
-        return self._partial_fit(X, y, sample_weight, learn_target)
-
     def _learn_target(self, y: Array) -> None:
         self._y_is_1d = y.ndim == 1 or y.shape[1] == 1
         if y.ndim == 2 and y.shape[1] == 1:
@@ -123,6 +94,39 @@ class BaseMLPRegressor(MultiOutputMixin, RegressorMixin, BaseRegularizedMLP):
 
     def _scored_view(self, raw: Array) -> Any:
         return _ScoredRegressor(self, raw)
+
+
+class IncrementalMLPRegressor(BaseMLPRegressor):
+    """Base class of the regressors that also learn pass by pass; do not use it directly."""
+
+    @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Take one pass over the samples, continuing from the weights and the optimizer of the last one.
+
+        The pass runs at ``learning_rate_init``; schedule, ``max_iter``, early stopping and ``warm_start`` play no part.
+        The units of the target are those of the first call.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training inputs.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Target values.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples, not negative.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+
+        def learn_target(y: Array) -> None:
+            if not self.__sklearn_is_fitted__():
+                self._learn_target(y)
+
+        return self._partial_fit(X, y, sample_weight, learn_target)
 
 
 class _ScoredRegressor(RegressorMixin):

@@ -2,35 +2,93 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
-from sklreg._base import BaseRegularizedMLP
-from sklreg._classifier import BaseMLPClassifier
+from sklreg._base import BaseRegularizedMLP, _weight_of
+from sklreg._classifier import IncrementalMLPClassifier
+from sklreg._feature_groups import resolve_feature_groups
 from sklreg._parameters import CLASS_ATTRIBUTE, FIT_ATTRIBUTES, IMPORTANCE_ATTRIBUTE, document
-from sklreg._regressor import BaseMLPRegressor
+from sklreg._regressor import IncrementalMLPRegressor
+from sklreg.engine import OutputUnits, Result, SelectInputs, layers_of
 
 
-class _ElasticNetMixin(BaseRegularizedMLP):
-    """``alpha`` and ``l1_ratio`` in place of ``l1`` and ``l2``."""
+class ElasticNetMixin(BaseRegularizedMLP):
+    """``alpha`` and ``l1_ratio`` in place of ``l1`` and ``l2``, and groups of weights that leave together."""
 
     alpha: float
     l1_ratio: float
+    penalty_groups: str
+    feature_groups: Any
+    hierarchy: float
+    penalty_warmup: float
 
     def _penalty_strengths(self) -> tuple[float, float]:
         return self.alpha * self.l1_ratio, self.alpha * (1 - self.l1_ratio)
 
+    def _penalty_groups(self) -> tuple[str, tuple[int, ...] | None]:
+        if self.feature_groups is None:
+            return self.penalty_groups, None
+        names = getattr(self, "feature_names_in_", None)
+        groups = resolve_feature_groups(self.feature_groups, self.n_features_in_, names, type(self).__name__)
+        return self.penalty_groups, groups
+
+    def _check_parameters(self, n_train: int) -> None:
+        super()._check_parameters(n_train)
+        name = type(self).__name__
+        if self.feature_groups is not None and self.penalty_groups not in ("features", "hierarchical"):
+            raise ValueError(
+                f"{name}: feature_groups says which features leave together, and penalty_groups="
+                f"{self.penalty_groups!r} does not look at features. Set penalty_groups='features' or 'hierarchical', "
+                "or feature_groups=None."
+            )
+        has_hidden = bool(np.size(self.hidden_layer_sizes))
+        if self.penalty_groups in ("neurons", "hierarchical") and not has_hidden:
+            raise ValueError(
+                f"{name}: penalty_groups={self.penalty_groups!r} acts on hidden layers, and hidden_layer_sizes="
+                f"{self.hidden_layer_sizes!r} has none. Set penalty_groups='features', or add a hidden layer."
+            )
+        self._penalty_groups()
+
+    def _keep(self, result: Result, units: OutputUnits) -> None:
+        super()._keep(result, units)
+        self._warn_if_nothing_is_left()
+
+    def _warn_if_nothing_is_left(self) -> None:
+        if not self.feature_importances_.any():
+            warnings.warn(
+                f"{type(self).__name__} has dropped all {self.n_features_in_} features: it predicts the same for every "
+                "sample, what is known without inputs. Lower alpha (or l1_ratio) to keep some.",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    @property
+    def skip_coef_(self) -> Any:
+        """Weights of the linear connection from inputs to outputs, where there is one."""
+        return None if self._skip is None else _weight_of(self._skip)
+
     @property
     def feature_importances_(self) -> NDArray[Any]:
         """Norm of each feature's weights into the first layer; exactly 0 for a dropped feature."""
-        return np.asarray(np.linalg.norm(self.coefs_[0], axis=1))
+        weights = [self.coefs_[0], *([] if self.skip_coef_ is None else [self.skip_coef_])]
+        dense = [weight.toarray() if sparse.issparse(weight) else weight for weight in weights]
+        norms = np.linalg.norm(np.hstack(dense), axis=1)
+        first = layers_of(self.module_)[0][0]
+        if not isinstance(first, SelectInputs):
+            return np.asarray(norms)
+        importances = np.zeros(self.n_features_in_, dtype=norms.dtype)
+        importances[first.index.numpy()] = norms
+        return importances
 
 
 @document(attributes=FIT_ATTRIBUTES + IMPORTANCE_ATTRIBUTE)
-class ElasticNetMLP(_ElasticNetMixin, BaseMLPRegressor):
+class ElasticNetMLP(ElasticNetMixin, IncrementalMLPRegressor):
     r"""Multilayer perceptron regressor with an elastic net penalty: weights become exactly zero.
 
     Minimizes over the weights :math:`W` and biases of the network :math:`f`
@@ -65,6 +123,15 @@ class ElasticNetMLP(_ElasticNetMixin, BaseMLPRegressor):
 
     ``alpha`` is in the target's own units, as in ElasticNet.
 
+    With ``penalty_groups='features'`` the penalty :math:`\sum |W|` becomes :math:`\sum_g \sqrt{n_g} \|W_g\|` for the
+    first layer, over groups :math:`g` of :math:`n_g` inputs; with ``'neurons'`` :math:`\sqrt{d} \sum_k \|W_k\|` for
+    every hidden layer of :math:`d` inputs, over its units :math:`k`; with ``'hierarchical'`` the prediction is
+    :math:`\theta^T x + f(x)`, the penalty is :math:`\sum_g \sqrt{n_g} \|\theta_g\|` in place of that on the first
+    layer, and :math:`|W_{jk}| \le M \|\theta_g\|` for every input :math:`j` of the group.
+
+    :class:`~sklearn.feature_selection.SelectFromModel` keeps features above the mean importance unless told otherwise;
+    ``threshold=1e-10`` keeps those that were not dropped.
+
     Early stopping keeps the epoch of the best validation score, which may come before training has made weights zero.
     Where zeros are what you are after, set ``early_stopping=False``.
 
@@ -88,6 +155,10 @@ class ElasticNetMLP(_ElasticNetMixin, BaseMLPRegressor):
         activation: str = "relu",
         alpha: float = 1e-3,
         l1_ratio: float = 0.5,
+        penalty_groups: str = "weights",
+        feature_groups: Any = None,
+        hierarchy: float = 10.0,
+        penalty_warmup: float = 0.0,
         weight_decay: float = 0.0,
         dropout: float = 0.0,
         input_dropout: float = 0.0,
@@ -116,7 +187,7 @@ class ElasticNetMLP(_ElasticNetMixin, BaseMLPRegressor):
 
 
 @document(attributes=CLASS_ATTRIBUTE + FIT_ATTRIBUTES + IMPORTANCE_ATTRIBUTE)
-class ElasticNetMLPClassifier(_ElasticNetMixin, BaseMLPClassifier):
+class ElasticNetMLPClassifier(ElasticNetMixin, IncrementalMLPClassifier):
     r"""Multilayer perceptron classifier with an elastic net penalty: weights become exactly zero.
 
     Minimizes over the weights :math:`W` and biases of the network :math:`f`
@@ -168,6 +239,10 @@ class ElasticNetMLPClassifier(_ElasticNetMixin, BaseMLPClassifier):
         activation: str = "relu",
         alpha: float = 1e-3,
         l1_ratio: float = 0.5,
+        penalty_groups: str = "weights",
+        feature_groups: Any = None,
+        hierarchy: float = 10.0,
+        penalty_warmup: float = 0.0,
         weight_decay: float = 0.0,
         dropout: float = 0.0,
         input_dropout: float = 0.0,

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from sklreg._classifier import BaseMLPClassifier
+from sklreg._classifier import IncrementalMLPClassifier
 from sklreg._parameters import CLASS_ATTRIBUTE, FIT_ATTRIBUTES, document
-from sklreg._regressor import BaseMLPRegressor
+from sklreg._regressor import IncrementalMLPRegressor
 
 
 @document(attributes=CLASS_ATTRIBUTE + FIT_ATTRIBUTES)
-class RegularizedMLPClassifier(BaseMLPClassifier):
+class RegularizedMLPClassifier(IncrementalMLPClassifier):
     r"""Multilayer perceptron classifier with every regularizer as a parameter.
 
     Minimizes over the weights :math:`W` and biases of the network :math:`f`
@@ -100,7 +100,7 @@ class RegularizedMLPClassifier(BaseMLPClassifier):
 
 
 @document(attributes=FIT_ATTRIBUTES)
-class RegularizedMLPRegressor(BaseMLPRegressor):
+class RegularizedMLPRegressor(IncrementalMLPRegressor):
     r"""Multilayer perceptron regressor with every regularizer as a parameter.
 
     Minimizes over the weights :math:`W` and biases of the network :math:`f`

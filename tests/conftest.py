@@ -28,7 +28,8 @@ def make_job():
 
     def make(
         *, dtype=torch.float64, n=203, d=10, hidden=(16, 8), normalization=None, solver="adam", schedule="constant",
-        batch_size=50, data_seed=0, n_validation=64, weighted=False, seed=0, score=None, **hyperparameters,
+        batch_size=50, data_seed=0, n_validation=64, weighted=False, seed=0, score=None,
+        penalty_groups="weights", feature_groups=None, **hyperparameters,
     ):  # fmt: skip
         def samples(size, offset):
             key = (size, d, dtype, data_seed, offset, weighted)
@@ -40,7 +41,7 @@ def make_job():
             n_features=d, hidden_layer_sizes=hidden, n_outputs=1, activation="relu", normalization=normalization,
             loss="binary_cross_entropy", solver=solver, schedule=schedule, n_batches=count_batches(n, batch_size),
             has_validation=n_validation > 0, weighted=weighted, is_sparse=False, dtype=dtype,
-            device=torch.device("cpu"),
+            device=torch.device("cpu"), penalty_groups=penalty_groups, feature_groups=feature_groups,
         )  # fmt: skip
         return Job(
             static=static,

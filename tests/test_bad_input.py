@@ -115,6 +115,8 @@ OUT_OF_RANGE = {
 }  # fmt: skip
 OF_SOME = [
     (RegularizedMLPClassifier, "l1", -1), (RegularizedMLPRegressor, "l2", -1), (ElasticNetMLP, "alpha", -1),
+    (ElasticNetMLP, "penalty_groups", "inputs"), (ElasticNetMLP, "feature_groups", "color"),
+    (ElasticNetMLP, "hierarchy", -1), (ElasticNetMLP, "penalty_warmup", 1.0),
     (ElasticNetMLP, "l1_ratio", 1.1), (ElasticNetMLPClassifier, "l1_ratio", -0.1),
     (RegularizedMLPClassifier, "label_smoothing", 1.0), (RegularizedMLPClassifier, "class_weight", "even"),
 ]  # fmt: skip

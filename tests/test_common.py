@@ -9,7 +9,15 @@ import sklearn
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 from sklearn.utils.fixes import parse_version
 
-from sklreg import ElasticNetMLP, ElasticNetMLPClassifier, RegularizedMLPClassifier, RegularizedMLPRegressor
+from sklreg import (
+    ElasticNetMLP,
+    ElasticNetMLPClassifier,
+    ElasticNetMLPClassifierCV,
+    ElasticNetMLPCV,
+    RegularizedMLPClassifier,
+    RegularizedMLPRegressor,
+    StabilitySelector,
+)
 
 FEW_EPOCHS = {"max_iter": 25, "learning_rate_init": 0.01}
 SETTINGS = [
@@ -32,11 +40,20 @@ INSTANCES = [
     *(
         estimator(**{**FEW_EPOCHS, **setting})
         for estimator in (ElasticNetMLPClassifier, ElasticNetMLP)
-        for setting in ({}, {"hidden_layer_sizes": (), "learning_rate_init": 0.05})
+        for setting in (
+            {},
+            {"hidden_layer_sizes": (), "learning_rate_init": 0.05},
+            {"penalty_groups": "features", "max_iter": 15},
+            {"penalty_groups": "hierarchical", "max_iter": 15},
+        )
     ),
+    ElasticNetMLPCV(**FEW_EPOCHS, alphas=[1e-4], cv=2),
+    ElasticNetMLPClassifierCV(**FEW_EPOCHS, alphas=[1e-4], l1_ratio=0.0, cv=2),
+    StabilitySelector(ElasticNetMLP((8,), max_iter=5), n_resamples=2, alphas=[1e-2, 1e-3], threshold=0.0),
 ]
 
 
+@pytest.mark.filterwarnings("ignore:.*has dropped all")
 @parametrize_with_checks(INSTANCES)
 def test_estimator_keeps_scikit_learns_contract(estimator, check):
     check(estimator)

@@ -108,7 +108,7 @@ def test_memory_is_given_back(make_jobs):
 
 def test_equal_data_is_there_once(make_jobs):
     jobs = make_jobs([{"l2": 1e-3 * k, "max_iter": 1, "n": 50_000} for k in range(20)], batch_size=1000)
-    n_bytes = jobs[0].n_bytes
+    n_bytes = sum(tensor.nbytes for tensor in jobs[0].tensors())
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
     train(jobs)

@@ -23,6 +23,7 @@ VARIED = [
     {"l1": 2e-3, "l2": 1e-2, "mixup_alpha": 0.4, "label_smoothing": 0.1, "patience": 2, "max_iter": 20},
     {"weight_decay": 0.5, "max_norm": 0.8, "max_grad_norm": 0.05, "dropout": 0.2, "data_seed": 1, "min_delta": 0.01},
     {"learning_rate_init": 0.1, "seed": 1, "patience": 3, "max_iter": 20},
+    {"l1": 2e-3, "penalty_warmup": 0.5, "max_iter": 8},
 ]
 
 
@@ -50,7 +51,16 @@ bitwise = pytest.mark.skipif(not rounds_alike, reason="to the bit it has been se
 @pytest.mark.parametrize("normalization", [None, "batch", "layer"])
 @pytest.mark.parametrize(
     "static",
-    [{}, {"solver": "sgd"}, {"batch_size": 1000, "schedule": "cosine"}, {"weighted": True}, {"n_validation": 0}],
+    [
+        {},
+        {"solver": "sgd"},
+        {"batch_size": 1000, "schedule": "cosine"},
+        {"weighted": True},
+        {"n_validation": 0},
+        {"penalty_groups": "features", "feature_groups": (0, 1, 1, 2, 3, 3, 3, 4, 5, 6)},
+        {"penalty_groups": "neurons"},
+        {"penalty_groups": "hierarchical", "d": 16},
+    ],
     ids=str,
 )
 def test_row_of_a_stack_is_the_single_fit_to_the_bit(make_job, dtype, normalization, static):
@@ -242,7 +252,12 @@ def test_a_regularizer_is_absent_at_zero_present_above_and_monotone(name):
 
 @bitwise
 @pytest.mark.parametrize(
-    "name", [n for n in Hyperparameters._fields if n not in ("learning_rate_init", "momentum", "max_iter")]
+    "name",
+    [
+        n
+        for n in Hyperparameters._fields
+        if n not in ("learning_rate_init", "momentum", "max_iter", "hierarchy", "penalty_warmup")
+    ],
 )
 def test_a_row_without_a_regularizer_is_the_same_beside_a_row_with_it(make_job, name):
     strength = {"max_norm": 0.5, "max_grad_norm": 0.01, "patience": 2}.get(name, 0.3)

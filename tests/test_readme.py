@@ -15,7 +15,8 @@ import sklreg
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 DOCS = sorted((ROOT / "docs").glob("**/*.rst"))
-ESTIMATORS = [getattr(sklreg, name) for name in sklreg.__all__ if inspect.isclass(getattr(sklreg, name))]
+# Those of one fit; what chooses between fits has their parameters and some that do not regularize.
+ESTIMATORS = [getattr(sklreg, name) for name in sklreg.__all__ if hasattr(getattr(sklreg, name), "partial_fit")]
 # Parameters of the network, of the optimizer and of the work: what is left regularizes.
 NO_REGULARIZERS = {
     "hidden_layer_sizes", "activation", "solver", "learning_rate_init", "learning_rate", "momentum", "batch_size",

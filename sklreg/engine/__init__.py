@@ -7,13 +7,16 @@ Not a public interface: names here may change without notice.
 
 from sklreg.engine.data import CSRRows, DenseRows, Rows, Samples, batch_bounds, count_batches
 from sklreg.engine.job import Hyperparameters, Job, OptimizerState, Result, Static
-from sklreg.engine.modules import ACTIVATIONS, OutputUnits
+from sklreg.engine.losses import LOSSES
+from sklreg.engine.modules import ACTIVATIONS, OutputUnits, layers_of
+from sklreg.engine.pruning import SelectInputs, SparseLinear, prune, with_linears
 from sklreg.engine.sharing import share_equal_samples
 from sklreg.engine.threads import threads_for
 from sklreg.engine.train import train
 
 __all__ = [
     "ACTIVATIONS",
+    "LOSSES",
     "CSRRows",
     "DenseRows",
     "Hyperparameters",
@@ -23,10 +26,15 @@ __all__ = [
     "Result",
     "Rows",
     "Samples",
+    "SelectInputs",
+    "SparseLinear",
     "Static",
     "batch_bounds",
     "count_batches",
+    "layers_of",
+    "prune",
     "share_equal_samples",
     "threads_for",
     "train",
+    "with_linears",
 ]

@@ -68,8 +68,8 @@ class CSRRows(NamedTuple):
         return dense.index_put_((row, self.indices[source]), self.values[source], accumulate=True)
 
     def slice(self, start: int, stop: int) -> Tensor:
-        stop = min(stop, len(self.indptr) - 1)  # as tensors do
-        return self.take(torch.arange(start, stop, device=self.indptr.device))
+        stop = min(stop, len(self.indptr) - 1)  # as a slice of a dense table ends with the table
+        return self.take(torch.arange(min(start, stop), stop, device=self.indptr.device))
 
     def map(self, function: Callable[[Tensor], Tensor]) -> CSRRows:
         return CSRRows(function(self.indptr), function(self.indices), function(self.values), self.n_features)

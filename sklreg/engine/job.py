@@ -33,6 +33,8 @@ class Static:
     is_sparse: bool
     dtype: torch.dtype
     device: torch.device
+    penalty_groups: str = "weights"
+    feature_groups: tuple[int, ...] | None = None  # the number of each feature's group; None: each is its own
 
 
 class Hyperparameters(NamedTuple):
@@ -42,6 +44,8 @@ class Hyperparameters(NamedTuple):
     momentum: float = 0.9
     l1: float = 0.0
     l2: float = 0.0
+    hierarchy: float = 1.0  # of "hierarchical" groups alone
+    penalty_warmup: float = 0.0  # share of the steps over which the prox grows to its strength
     weight_decay: float = 0.0
     dropout: float = 0.0
     input_dropout: float = 0.0
@@ -88,11 +92,9 @@ class Job:
         """Number of steps that were taken before this job."""
         return 0 if self.optimizer_state is None else self.optimizer_state.n_steps
 
-    @property
-    def n_bytes(self) -> int:
-        """Size of the samples."""
-        tensors = self.train_set.tensors() + (self.validation_set.tensors() if self.validation_set else [])
-        return sum(tensor.nbytes for tensor in tensors)
+    def tensors(self) -> list[Tensor]:
+        """Return the tensors that hold the samples."""
+        return self.train_set.tensors() + (self.validation_set.tensors() if self.validation_set else [])
 
 
 @dataclass(frozen=True)

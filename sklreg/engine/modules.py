@@ -53,15 +53,23 @@ class Layout:
     """Where each tensor of a model lies in its row of the flat state."""
 
     def __init__(
-        self, n_features: int, hidden_layer_sizes: tuple[int, ...], n_outputs: int, normalization: str | None
+        self,
+        n_features: int,
+        hidden_layer_sizes: tuple[int, ...],
+        n_outputs: int,
+        normalization: str | None,
+        has_skip: bool = False,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.normalization = normalization
+        self.has_skip = has_skip
         self.spans: dict[str, Span] = {}
         self._end = 0
         units = [n_features, *hidden_layer_sizes, n_outputs]
         for i, (n_in, n_out) in enumerate(pairwise(units)):
             self._add(f"weight{i}", n_in, n_out, is_transposed=i == len(hidden_layer_sizes))
+        if has_skip:
+            self._add("skip", n_features, n_outputs, is_transposed=True)
         self.n_weights = self._end
         for i, n_out in enumerate(units[1:]):
             self._add(f"bias{i}", 1, n_out)
@@ -263,6 +271,24 @@ class OutputLinear:
         return product(gradient, self.weight, out=self.input_gradient.shaped(self.x, *self.x.shape))
 
 
+class Skip:
+    """Connections straight from the inputs to the outputs; like :class:`OutputLinear`, but for the bias."""
+
+    def __init__(self, layout: Layout, state: Tensor, gradient: Tensor) -> None:
+        self.weight, self.weight_gradient = (layout.view(t, "skip").transpose(1, 2) for t in (state, gradient))
+        self.product = Buffer()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.x = x
+        n_outputs = self.weight.shape[1]
+        weight = self.weight.repeat(1, 2, 1) if n_outputs == 1 else self.weight  # as in OutputLinear
+        return torch.bmm(weight, x.transpose(1, 2))[:, :n_outputs].transpose(1, 2)  # (K, n, C)
+
+    def backward(self, gradient: Tensor) -> None:
+        out = self.product.shaped(gradient, *self.weight_gradient.shape)
+        self.weight_gradient.copy_(torch.bmm(gradient.transpose(1, 2), self.x, out=out))
+
+
 class Activation:
     """An elementwise function."""
 
@@ -411,15 +437,20 @@ class Network:
             in_place = activation not in _DERIVED_FROM_OUTPUT
             self.layers += [Activation(activation), Dropout("dropout", in_place)]
         self.layers.append(OutputLinear(layout, layout.n_layers - 1, state, self.gradient))
+        self.skip = Skip(layout, state, self.gradient) if layout.has_skip else None
 
     def forward(self, x: Tensor, mode: TrainingMode | None = None) -> Tensor:
         """Return the outputs ``(K, n, C)`` for inputs ``(K, n, d)``; ``mode`` is ``None`` when predicting."""
-        for layer in self.layers:
+        x = inputs = self.layers[0].forward(x, mode)
+        for layer in self.layers[1:]:
             x = layer.forward(x, mode)
-        return x
+        # In place: rows that followed one another in memory without a gap would be cut into vectors elsewhere.
+        return x if self.skip is None else x.add_(self.skip.forward(inputs))
 
     def backward(self, gradient: Tensor) -> None:
         """Fill in the gradient of the parameters, from that of the outputs of the last forward pass."""
+        if self.skip is not None:
+            self.skip.backward(gradient)
         for layer in reversed(self.layers[1:]):  # nobody asks what is behind the dropout of the inputs
             gradient = layer.backward(gradient)
 
@@ -434,14 +465,14 @@ def plain_module(
 ) -> nn.Sequential:
     """Make the torch module of one model from its row ``(1, S)`` of the state, with outputs in the target's units."""
     t = {name: layout.view(row, name)[0] for name in layout.spans}
-    modules: list[nn.Module] = [nn.Dropout(input_dropout)] if input_dropout else []
+    modules: list[nn.Module] = []
     for i in range(layout.n_layers):
         weight, bias = t[f"weight{i}"], t[f"bias{i}"][0]
         is_last = i == layout.n_layers - 1
         if is_last:
             weight = (weight * units.scale).to(row.dtype)
             bias = (bias * units.scale + units.offset).to(row.dtype)
-        modules.append(_plain_linear(weight, bias))
+        modules.append(linear_of(weight.T, bias))
         if is_last:
             break
         if layout.normalization:
@@ -449,16 +480,45 @@ def plain_module(
         modules.append(ACTIVATIONS[activation]())
         if dropout:
             modules.append(nn.Dropout(dropout))
-    return nn.Sequential(*modules).eval()
+    if layout.has_skip:
+        modules = [WithSkip(nn.Sequential(*modules), linear_of((t["skip"] * units.scale).to(row.dtype).T, None))]
+    inputs = [nn.Dropout(input_dropout)] if input_dropout else []
+    return nn.Sequential(*inputs, *modules).eval()
 
 
-def _plain_linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+class WithSkip(nn.Module):
+    """A network plus a linear map of the same inputs."""
+
+    network: nn.Sequential
+    skip: nn.Module
+
+    def __init__(self, network: nn.Sequential, skip: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.skip = skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the sum of both."""
+        output: Tensor = self.network(x) + self.skip(x)
+        return output
+
+
+def layers_of(module: nn.Sequential) -> tuple[list[nn.Module], nn.Module | None]:
+    """Return the layers of a module made by :func:`plain_module`, from inputs to outputs, and its skip connection."""
+    *before, last = module
+    if isinstance(last, WithSkip):
+        return [*before, *last.network], last.skip
+    return [*before, last], None
+
+
+def linear_of(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """Return the linear layer of copies of ``weight`` ``(n_out, n_in)`` and ``bias``."""
     # Without torch's own initialization, which would draw from its global generator.
     linear = nn.Linear.__new__(nn.Linear)
     nn.Module.__init__(linear)
-    linear.in_features, linear.out_features = weight.shape
-    linear.weight = nn.Parameter(weight.T.clone(memory_format=torch.contiguous_format))
-    linear.bias = nn.Parameter(bias.clone())
+    linear.out_features, linear.in_features = weight.shape
+    linear.weight = nn.Parameter(weight.detach().clone(memory_format=torch.contiguous_format))
+    linear.register_parameter("bias", None if bias is None else nn.Parameter(bias.detach().clone()))
     return linear
 
 
@@ -482,9 +542,12 @@ def _plain_norm(normalization: str, t: dict[str, Tensor], i: int) -> nn.Module:
 def row_of_module(layout: Layout, module: nn.Sequential, units: OutputUnits, dtype: torch.dtype) -> Tensor:
     """Return the state ``(1, S)`` of a module made by :func:`plain_module`: training goes on from there."""
     state = torch.zeros(1, layout.n_state, dtype=dtype)
-    linears = [m for m in module if isinstance(m, nn.Linear)]
-    norms = [m for m in module if isinstance(m, (nn.BatchNorm1d, nn.LayerNorm))]
+    layers, skip = layers_of(module)
+    linears = [m for m in layers if isinstance(m, nn.Linear)]
+    norms = [m for m in layers if isinstance(m, (nn.BatchNorm1d, nn.LayerNorm))]
     with torch.no_grad():
+        if isinstance(skip, nn.Linear):
+            layout.view(state, "skip").copy_(skip.weight.T / units.scale)
         for i, linear in enumerate(linears):
             weight, bias = linear.weight.detach().T, linear.bias.detach()
             if i == len(linears) - 1:

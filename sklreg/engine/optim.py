@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from sklreg.engine.penalties import ElasticNet
+from sklreg.engine.penalties import Penalty
 
 
 class Optimizer(ABC):
@@ -29,7 +29,7 @@ class Optimizer(ABC):
         self,
         params: Tensor,
         n_weights: int,
-        penalty: ElasticNet,
+        penalty: Penalty,
         weight_decay: Tensor,
         momentum: Tensor,
         max_grad_norm: Tensor,
@@ -41,13 +41,15 @@ class Optimizer(ABC):
         self.moments = [torch.zeros_like(params) for _ in range(self.n_moments)]
         self._scratch = torch.empty_like(params)
         # Asked once, not in every step: on a GPU the answer means waiting for it.
-        self._has_l1 = bool((penalty.l1 > 0).any())
-        self._has_l2 = bool((penalty.l2 > 0).any())
+        self._has_prox, self._has_l2 = penalty.has_prox, penalty.has_l2
         self._has_decay = bool((weight_decay > 0).any())
         self._clips = bool(max_grad_norm.isfinite().any())
 
-    def step(self, grad: Tensor, learning_rate: Tensor) -> None:
-        """Move the parameters in place; ``grad`` is the loss's, ``(K, P)``; ``learning_rate`` is ``(K, 1)``."""
+    def step(self, grad: Tensor, learning_rate: Tensor, penalty_share: Tensor | None = None) -> None:
+        """Move the parameters in place; ``grad`` is the loss's, ``(K, P)``; ``learning_rate`` is ``(K, 1)``.
+
+        ``penalty_share`` ``(K, 1)`` is what the prox counts for, all where it is ``None``.
+        """
         self.n_steps += 1
         weights = self.params[:, : self.n_weights]
         if self._clips:
@@ -59,9 +61,10 @@ class Optimizer(ABC):
         if self._has_decay:
             weights.mul_(1 - learning_rate * self.weight_decay)
         self._move(grad, learning_rate)
-        if self._has_l1:
-            longest = self.longest_threshold * learning_rate / self.penalty.l1
-            weights.copy_(self.penalty.prox(weights, torch.minimum(self._step_size(learning_rate), longest)))
+        if self._has_prox:
+            # A weaker penalty is a shorter step of the prox.
+            rate = learning_rate if penalty_share is None else learning_rate * penalty_share
+            weights.copy_(self.penalty.prox(weights, self._step_size(rate), self.longest_threshold * rate))
 
     @abstractmethod
     def _move(self, grad: Tensor, learning_rate: Tensor) -> None:
@@ -78,7 +81,7 @@ class Optimizer(ABC):
     def select(self, rows: Tensor, params: Tensor) -> None:
         """Keep only the models of ``rows``, whose parameters now live in ``params``."""
         self.params = params
-        self.penalty = ElasticNet(self.penalty.l1[rows], self.penalty.l2[rows])
+        self.penalty = self.penalty.select(rows)
         self.weight_decay, self.momentum = self.weight_decay[rows], self.momentum[rows]
         self.max_grad_norm = self.max_grad_norm[rows]
         self.moments = [m[rows] for m in self.moments]
@@ -95,9 +98,9 @@ class Adam(Optimizer):
     beta1, beta2, epsilon = 0.9, 0.999, 1e-8
     # Where a gradient has been zero so far (a unit that no sample of the first batches has switched on), the metric is
     # zero and the threshold without bound: one step would delete weights for want of data.  The bound is the most that
-    # a step of Adam itself can be.  It changes no fixed point: a weight that is not zero rests where its mean gradient
-    # is l1, so that sqrt(v) >= l1 and the threshold is one learning rate at most; a weight at zero with a gradient
-    # below l1 stays there, because its step is no longer than the bound.
+    # a step of Adam itself can be.  It changes no fixed point: a weight that is not zero rests where step and prox undo
+    # each other, and as sqrt(v) is no less than its mean gradient, the step is one learning rate at most; a weight that
+    # shall stay at zero does, because its step is no longer than the bound.
     longest_threshold = (1 - beta1) / math.sqrt(1 - beta2)
 
     def _move(self, grad: Tensor, learning_rate: Tensor) -> None:

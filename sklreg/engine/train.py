@@ -7,6 +7,7 @@ and random stream of its own; rows meet in batched products and nowhere else.  A
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import partial
@@ -28,7 +29,7 @@ from sklreg.engine.modules import (
     row_of_module,
 )
 from sklreg.engine.optim import OPTIMIZERS, schedule_factor
-from sklreg.engine.penalties import ElasticNet, project_max_norm
+from sklreg.engine.penalties import ElasticNet, Grouped, GroupLasso, Groups, Hierarchy, Penalty, project_max_norm
 from sklreg.engine.plan import cut, plan
 from sklreg.engine.stopping import EarlyStopping
 from sklreg.engine.streams import Streams
@@ -136,7 +137,11 @@ class _Stack:
     ) -> None:
         self.static: Static = jobs[0].static
         self.layout = Layout(
-            self.static.n_features, self.static.hidden_layer_sizes, self.static.n_outputs, self.static.normalization
+            self.static.n_features,
+            self.static.hidden_layer_sizes,
+            self.static.n_outputs,
+            self.static.normalization,
+            has_skip=self.static.penalty_groups == "hierarchical",
         )
         self.loss = LOSSES[self.static.loss]
         # Draws belong to a seed and a number of samples.
@@ -194,6 +199,7 @@ class _Stack:
     def _epoch(self, n_done: int) -> Tensor:
         """Take one pass over the samples; return each row's mean loss, ``(K,)``, in units of the training."""
         learning_rates = self._learning_rates(n_done).unbind()
+        penalty_shares = self._penalty_shares(n_done)
         draws = None
         if self.mixup.is_active:
             draws = self.mixup.draw(self.bounds, self.streams, self.static.dtype, self.static.device)
@@ -202,11 +208,11 @@ class _Stack:
             if draws is not None:
                 partners = draws.partners[i]
                 partners = partners if len(partners) == 1 else partners.index_select(0, self.stream_members)
-                mixed = mix(batch, partners.expand(len(batch.X), -1), draws.shares[i])
-            total += self._step(batch if draws is None else mixed, learning_rate, i)
+                batch = mix(batch, partners.expand(len(batch.X), -1), draws.shares[i])
+            total += self._step(batch, learning_rate, penalty_shares[i], i)
         return total / self.n_samples
 
-    def _step(self, batch: Batch, learning_rate: Tensor, i: int) -> Tensor:
+    def _step(self, batch: Batch, learning_rate: Tensor, penalty_share: Tensor | None, i: int) -> Tensor:
         """Take step ``i`` of an epoch; return each row's loss, summed over the batch, ``(K,)``."""
         sizes = [bounds[i][1] - bounds[i][0] for bounds in self.bounds]
         mode = TrainingMode(self.input_dropout, self.dropout, sizes, batch.weight, self.optimizer.n_steps)
@@ -218,7 +224,7 @@ class _Stack:
         if batch.weight is not None:
             gradient = gradient * batch.weight[:, :, None]
         self.network.backward(gradient / (sizes[0] if min(sizes) == max(sizes) else self.batch_sizes[i]))
-        self.optimizer.step(self.network.gradient, learning_rate)
+        self.optimizer.step(self.network.gradient, learning_rate, penalty_share)
         if self.max_norm is not None:
             for i in range(self.layout.n_layers - 1):
                 weight = self.layout.view(self.state, f"weight{i}")
@@ -237,12 +243,27 @@ class _Stack:
 
     def _learning_rates(self, n_done: int) -> Tensor:
         """Return the learning rates of an epoch's steps, ``(n_batches, K, 1)``."""
-        n_batches = self.static.n_batches
         initial = torch.tensor([job.hyperparameters.learning_rate_init for job in self.jobs], dtype=torch.float64)
-        n_steps = n_batches * torch.tensor([job.hyperparameters.max_iter for job in self.jobs])
-        step = n_done * n_batches + torch.arange(n_batches, dtype=torch.float64)[:, None]
-        rates = initial * schedule_factor(self.static.schedule, step / n_steps)
+        rates = initial * schedule_factor(self.static.schedule, self._progress(n_done))
         return rates[:, :, None].to(self.static.device, self.static.dtype)
+
+    def _penalty_shares(self, n_done: int) -> Sequence[Tensor | None]:
+        """Return how much of the penalty acts in each of an epoch's steps, ``(K, 1)``; ``None`` where all does."""
+        warmup = torch.tensor([job.hyperparameters.penalty_warmup for job in self.jobs], dtype=torch.float64)
+        progress = self._progress(n_done)
+        if not bool((progress[0] < warmup).any()):
+            return [None] * self.static.n_batches
+        shares = torch.where(warmup > 0, (progress + 1 / self._n_steps()) / warmup, 1).clamp(max=1)
+        return shares[:, :, None].to(self.static.device, self.static.dtype).unbind()
+
+    def _progress(self, n_done: int) -> Tensor:
+        """Return the share of each row's steps that are done before each of an epoch's, ``(n_batches, K)``."""
+        n_batches = self.static.n_batches
+        return (n_done * n_batches + torch.arange(n_batches, dtype=torch.float64)[:, None]) / self._n_steps()
+
+    def _n_steps(self) -> Tensor:
+        """Return the number of steps of each row's schedule, ``(K,)``."""
+        return self.static.n_batches * torch.tensor([job.hyperparameters.max_iter for job in self.jobs])
 
     def _batches(self) -> Iterator[Batch]:
         """Draw the order of an epoch for every stream, and yield its batches; each is valid until the next."""
@@ -426,15 +447,51 @@ class _Stack:
             None if has_equal_shares else self.share[:, None].to(self.static.device, self.static.dtype)
         )
 
-    def _penalty(self) -> ElasticNet:
+    def _penalty(self) -> Penalty:
         l1, l2 = (self._column(name, torch.float64).cpu()[:, None] for name in ("l1", "l2"))
+        by_unit = l1 / self.unit, l1 / self.unit.square()  # of weights into outputs, and of those before
         if bool((self.unit != 1).any()) or self.relative_scale is not None:
             # A weight into output c is scale[c] times what it is in training, and the loss is divided by unit ** 2.
             factor = torch.ones(len(self.jobs), self.layout.n_weights, dtype=torch.float64) / self.unit
-            last = self.layout.view(factor, f"weight{self.layout.n_layers - 1}")
-            last.copy_(self.share[:, None, :].expand_as(last))
+            for name in self._into_outputs():
+                weight = self.layout.view(factor, name)
+                weight.copy_(self.share[:, None, :].expand_as(weight))
             l1, l2 = l1 * factor / self.unit, l2 * factor.square()
-        return ElasticNet(*(strength.to(self.static.device, self.static.dtype) for strength in (l1, l2)))
+        l1, l2 = (strength.to(self.static.device, self.static.dtype) for strength in (l1, l2))
+        return ElasticNet(l1, l2) if self.static.penalty_groups == "weights" else self._grouped(l1, l2, *by_unit)
+
+    def _into_outputs(self) -> list[str]:
+        return [f"weight{self.layout.n_layers - 1}", *(["skip"] if self.layout.has_skip else [])]
+
+    def _grouped(self, l1: Tensor, l2: Tensor, into_outputs: Tensor, before: Tensor) -> Grouped:
+        """Let the weights that belong together be penalised by their norm; the others as they are."""
+        kind, device = self.static.penalty_groups, self.static.device
+        single = l1.expand(-1, self.layout.n_weights).clone()
+
+        def lasso(name: str, labels: tuple[int, ...] | None, by_column: bool = False) -> GroupLasso:
+            def view(flat: Tensor) -> Tensor:
+                matrix = self.layout.view(flat, name)
+                return matrix.transpose(1, 2) if by_column else matrix
+
+            view(single).zero_()
+            is_last = name in self._into_outputs()
+            strength = (into_outputs if is_last else before)[:, :, None].to(device, self.static.dtype)
+            if by_column:  # each spans all inputs of its layer, as a group of features spans several
+                strength = strength * math.sqrt(view(single).shape[2])
+            factor = self.relative_scale if is_last else None
+            return GroupLasso(view, Groups(labels, view(single).shape[1], device), strength, factor)
+
+        blocks: tuple[GroupLasso | Hierarchy, ...]
+        if kind == "neurons":
+            blocks = tuple(lasso(f"weight{i}", None, by_column=True) for i in range(self.layout.n_layers - 1))
+        elif kind == "features":
+            blocks = (lasso("weight0", self.static.feature_groups),)
+        else:
+            linear = lasso("skip", self.static.feature_groups)
+            self.layout.view(single, "weight0").zero_()
+            bound = self._column("hierarchy")[:, None]
+            blocks = (Hierarchy(linear, partial(self.layout.view, name="weight0"), bound),)
+        return Grouped(ElasticNet(single, l2), blocks)
 
     def _noise(self, purpose: str, stream_of_row: list[int]) -> DropoutNoise | None:
         rate = self._column(purpose)

@@ -45,6 +45,16 @@ def test_sparse_rows_are_the_dense_ones_also_with_entries_stored_twice(seed, den
         assert_allclose(rows.slice(2, 6), table[2:6])
 
 
+def test_a_slice_of_sparse_rows_ends_with_the_table_as_one_of_dense_rows_does():
+    """Tables of unequal length are read in slices of the longest: an index past the end was an error."""
+    X = sparse.random_array((5, 3), density=0.5, format="csr", random_state=0)
+    rows = CSRRows(
+        *(torch.from_numpy(a.copy()) for a in (X.indptr.astype(np.int64), X.indices.astype(np.int64), X.data)), 3
+    )
+    for start, stop in ((3, 9), (5, 9), (7, 9)):
+        assert_array_equal(rows.slice(start, stop), X.toarray()[start:stop])
+
+
 def test_every_row_of_a_stack_gets_the_batch_of_its_source():
     batches = [
         Batch(torch.full((4, 2), float(g)), torch.full((4, 1), float(g)), torch.full((4,), float(g))) for g in (0, 1)

@@ -120,3 +120,15 @@ def test_cosine_falls_from_one_to_zero_and_constant_stays():
     assert_allclose(schedule_factor("constant", progress), 1)
     with pytest.raises(ValueError, match="'constant' or 'cosine'; got 'step'"):
         schedule_factor("step", progress)
+
+
+def test_a_share_of_the_penalty_is_a_weaker_penalty():
+    generator = torch.Generator().manual_seed(0)
+    w = torch.randn(1, 6, generator=generator, dtype=torch.float64)
+    gradients = torch.randn(5, 1, 6, generator=generator, dtype=torch.float64)
+    weaker, shared = w.clone(), w.clone()
+    a, b = ours(SGD, weaker, l1=[0.1], momentum=[0.5]), ours(SGD, shared, l1=[0.4], momentum=[0.5])
+    for gradient in gradients:
+        a.step(gradient.clone(), column([0.1]))
+        b.step(gradient.clone(), column([0.1]), column([0.25]))
+    assert_close(weaker, shared)

@@ -1,0 +1,141 @@
+"""Weights that are gone pay off: smaller dense networks, and sparse ones, that predict what the trained one does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from sklreg.engine.modules import WithSkip, layers_of, linear_of
+
+
+class SelectInputs(nn.Module):
+    """Pass on the inputs of ``index``: the others are not used by what follows."""
+
+    index: Tensor
+
+    def __init__(self, index: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("index", index)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``(n, len(index))`` of ``(n, n_features)``."""
+        return x.index_select(1, self.index)
+
+
+class SparseLinear(nn.Module):
+    """A linear layer that stores and multiplies only the weights that are not zero."""
+
+    weight: Tensor
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.register_buffer("weight", linear.weight.detach().to_sparse().coalesce())
+        self.bias = linear.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what the dense layer does."""
+        output: Tensor = torch.sparse.mm(self.weight, x.T).T
+        return output if self.bias is None else output + self.bias
+
+    def to_dense(self) -> nn.Linear:
+        """Return the layer with all its zeros."""
+        return linear_of(self.weight.to_dense(), self.bias)
+
+
+def with_linears(module: nn.Sequential, change: Callable[[nn.Module], nn.Module]) -> nn.Sequential:
+    """Return a network with the same layers but what ``change`` makes of each."""
+    layers, skip = layers_of(module)
+    before = [layer for layer in layers if isinstance(layer, SelectInputs)]
+    changed = [change(layer) for layer in layers if not isinstance(layer, SelectInputs)]
+    if skip is not None:
+        changed = [WithSkip(nn.Sequential(*changed), change(skip))]
+    return nn.Sequential(*before, *changed).eval()
+
+
+@torch.no_grad()
+def prune(module: nn.Sequential) -> nn.Sequential:
+    """Return the network without the inputs and hidden units that have no say, with the same predictions.
+
+    A unit without weights into it says the same for every sample: what it says goes into the biases of the next layer.
+    A unit or an input without weights out of it says nothing.  The statistics of a layer normalization are over all
+    units of a layer, so that its units stay.
+    """
+    layers, skip = layers_of(module)
+    kept = next((layer.index for layer in layers if isinstance(layer, SelectInputs)), None)
+    blocks = _Block.of(layers)
+    for block, following in pairwise(blocks):
+        following.bias += following.weight[:, block.is_constant] @ block.output_of_nothing()[block.is_constant]
+        following.weight[:, block.is_constant] = 0
+    for following, block in pairwise(reversed(blocks)):
+        if not block.is_fixed:
+            says_something = (following.weight != 0).any(0)
+            block.keep(says_something)
+            following.weight = following.weight[:, says_something]
+    is_used = (blocks[0].weight != 0).any(0)
+    if skip is not None:
+        assert isinstance(skip, nn.Linear)
+        is_used |= (skip.weight != 0).any(0)
+    blocks[0].weight = blocks[0].weight[:, is_used]
+    if any(not len(block.bias) for block in blocks):  # nothing comes through: the last bias is all there is
+        blocks = [blocks[-1]]
+        blocks[0].weight = blocks[0].weight.new_zeros(len(blocks[0].bias), int(is_used.sum()))
+    index = torch.nonzero(is_used)[:, 0] if kept is None else kept[is_used]
+    pruned: list[nn.Module] = [layer for block in blocks for layer in block.to_layers()]
+    if skip is not None:
+        pruned = [WithSkip(nn.Sequential(*pruned), linear_of(skip.weight[:, is_used], None))]
+    return nn.Sequential(SelectInputs(index), *pruned).eval()
+
+
+class _Block:
+    """A linear layer and what is done to its outputs one by one."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        self.weight, self.bias = linear.weight.detach().clone(), linear.bias.detach().clone()
+        self.norm: nn.BatchNorm1d | nn.LayerNorm | None = None
+        self.others: list[nn.Module] = []
+
+    @classmethod
+    def of(cls, layers: list[nn.Module]) -> list[_Block]:
+        """Cut a network into blocks; dropout, which does nothing when predicting, is left out."""
+        blocks: list[_Block] = []
+        for layer in layers:
+            if isinstance(layer, nn.Linear):
+                blocks.append(cls(layer))
+            elif isinstance(layer, (nn.BatchNorm1d, nn.LayerNorm)):
+                blocks[-1].norm = layer
+            elif not isinstance(layer, (nn.Dropout, SelectInputs)):
+                blocks[-1].others.append(layer)
+        return blocks
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether every unit matters to the others."""
+        return isinstance(self.norm, nn.LayerNorm)
+
+    @property
+    def is_constant(self) -> Tensor:
+        """Which units say the same for every sample."""
+        nothing_comes_in = (self.weight == 0).all(1)
+        return torch.zeros_like(nothing_comes_in) if self.is_fixed else nothing_comes_in
+
+    def output_of_nothing(self) -> Tensor:
+        """Return what the units say where nothing comes in."""
+        output = self.bias[None]
+        for layer in [*([] if self.norm is None else [self.norm]), *self.others]:
+            output = layer(output)
+        return output[0]
+
+    def keep(self, units: Tensor) -> None:
+        """Keep only the ``units``."""
+        self.weight, self.bias = self.weight[units], self.bias[units]
+        if isinstance(self.norm, nn.BatchNorm1d):
+            norm, self.norm = self.norm, nn.BatchNorm1d(int(units.sum()), self.norm.eps, dtype=self.bias.dtype).eval()
+            for name, value in norm.state_dict().items():
+                getattr(self.norm, name).copy_(value[units] if value.ndim else value)
+
+    def to_layers(self) -> list[nn.Module]:
+        """Return the layers of the block."""
+        return [linear_of(self.weight, self.bias), *([] if self.norm is None else [self.norm]), *self.others]
