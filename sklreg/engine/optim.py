@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from sklreg.engine.penalties import Penalty
+from sklreg.engine.penalties import Block, Penalty
 
 
 class Optimizer(ABC):
@@ -64,19 +64,23 @@ class Optimizer(ABC):
         if self._has_prox:
             # A weaker penalty is a shorter step of the prox.
             rate = learning_rate if penalty_share is None else learning_rate * penalty_share
-            weights.copy_(self.penalty.prox(weights, self._step_size(rate), self.longest_threshold * rate))
+            self.penalty.prox_(weights, StepSizes(self, rate))
 
     @abstractmethod
     def _move(self, grad: Tensor, learning_rate: Tensor) -> None:
         """Move all parameters."""
 
     @abstractmethod
-    def _step_size(self, learning_rate: Tensor) -> Tensor:
-        """Return the step size of each weight in the move just made, ``(K, 1)`` or ``(K, n_weights)``.
+    def step_size(self, learning_rate: Tensor, columns: slice) -> Tensor:
+        """Return the step size of each weight of ``columns`` in the move just made, ``(K, 1)`` or ``(K, n)``.
 
         The step size is what multiplies a constant gradient in the long run: at a fixed point the move is the step size
         times the gradient, and the prox must undo exactly that.
         """
+
+    @abstractmethod
+    def step_size_of_groups(self, learning_rate: Tensor, block: Block) -> Tensor:
+        """Return the step size that the weights of each group had in common, ``(K, 1)`` or ``(K, G)``."""
 
     def select(self, rows: Tensor, params: Tensor) -> None:
         """Keep only the models of ``rows``, whose parameters now live in ``params``."""
@@ -88,10 +92,28 @@ class Optimizer(ABC):
         self._scratch = torch.empty_like(params)
 
 
+class StepSizes:
+    """The metric of an optimizer's last move."""
+
+    def __init__(self, optimizer: Optimizer, learning_rate: Tensor) -> None:
+        self._optimizer, self._learning_rate = optimizer, learning_rate
+        self.longest = optimizer.longest_threshold * learning_rate
+
+    def of_weights(self, columns: slice) -> Tensor:
+        """Return the step sizes of single weights."""
+        return self._optimizer.step_size(self._learning_rate, columns)
+
+    def of_groups(self, block: Block) -> Tensor:
+        """Return the step sizes of groups of weights."""
+        return self._optimizer.step_size_of_groups(self._learning_rate, block)
+
+
 class Adam(Optimizer):
     r"""Adam (Kingma and Ba, 2015), with decoupled weight decay AdamW (Loshchilov and Hutter, 2019).
 
-    :math:`w \leftarrow w - \eta \left(\hat m / (\sqrt{\hat v} + \epsilon) + \lambda w\right)`, as in torch.
+    :math:`w \leftarrow w - \eta \left(\hat m / (\sqrt{\hat v} + \epsilon) + \lambda w\right)`, as in torch.  Weights
+    that are penalised as a group share the mean of their :math:`\hat v`, as blocks do in Adam-mini (Zhang et al.,
+    2024): within a group the metric is then Euclidean, and its prox has a closed form.
     """
 
     n_moments = 2
@@ -113,13 +135,25 @@ class Adam(Optimizer):
             [move], [grad], [first], [second], [], [n_steps], lr=1.0, beta1=self.beta1, beta2=self.beta2,
             weight_decay=0.0, eps=self.epsilon, amsgrad=False, maximize=False,
         )  # fmt: skip
+        for block in self.penalty.blocks:
+            size = block.groups.spread(self._inverse_root(block.mean(second)) / (self.beta1**self.n_steps - 1))
+            if block.factor is not None:
+                size = size / block.factor.square()
+            torch.mul(block.view(first), size, out=block.view(move))
         self.params.addcmul_(move, learning_rate)
 
-    def _step_size(self, learning_rate: Tensor) -> Tensor:
-        second = self.moments[1][:, : self.n_weights]
+    def step_size(self, learning_rate: Tensor, columns: slice) -> Tensor:
+        second = self.moments[1][:, : self.n_weights][:, columns]
+        return self._inverse_root(second, out=self._scratch[:, : self.n_weights][:, columns]).mul_(learning_rate)
+
+    def step_size_of_groups(self, learning_rate: Tensor, block: Block) -> Tensor:
+        return self._inverse_root(block.mean(self.moments[1])).mul_(learning_rate)
+
+    def _inverse_root(self, second: Tensor, out: Tensor | None = None) -> Tensor:
+        # Both sides of the fraction times the correction of the bias: one pass less.
         bias2 = math.sqrt(1 - self.beta2**self.n_steps)
-        step_size = torch.sqrt(second, out=self._scratch[:, : self.n_weights]).add_(self.epsilon * bias2)
-        return torch.div(learning_rate * bias2, step_size, out=step_size)
+        root = torch.sqrt(second, out=out).add_(self.epsilon * bias2)
+        return torch.div(bias2, root, out=root)
 
 
 class SGD(Optimizer):
@@ -131,12 +165,18 @@ class SGD(Optimizer):
     def _move(self, grad: Tensor, learning_rate: Tensor) -> None:
         (velocity,) = self.moments
         velocity.mul_(self.momentum).add_(grad)
-        self.params.sub_(learning_rate * velocity)
+        move = torch.mul(velocity, learning_rate, out=self._scratch)
+        for block in self.penalty.blocks:
+            if block.factor is not None:
+                block.view(move).div_(block.factor.square())
+        self.params.sub_(move)
 
-    def _step_size(self, learning_rate: Tensor) -> Tensor:
+    def step_size(self, learning_rate: Tensor, columns: slice) -> Tensor:
         # Under a constant gradient the velocity has grown to this multiple of it by now.
-        gain = (1 - self.momentum**self.n_steps) / (1 - self.momentum)
-        return learning_rate * gain
+        return learning_rate * (1 - self.momentum**self.n_steps) / (1 - self.momentum)
+
+    def step_size_of_groups(self, learning_rate: Tensor, block: Block) -> Tensor:
+        return self.step_size(learning_rate, slice(None))
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "sgd": SGD}

@@ -3,6 +3,9 @@
 Strengths broadcast against the weights they act on: ``(K, 1)`` for one strength a model, ``(K, P)`` where the strength
 differs between weights (the output layer of a regression is held in units of the target's standard deviation, and is
 penalised for what it is in the target's own units).
+
+A proximal operator acts in the metric of the optimizer: single weights each with a step size of its own, the weights of
+a group, which leave together, with one for all of them.
 """
 
 from __future__ import annotations
@@ -13,11 +16,20 @@ from typing import NamedTuple, Protocol, Self
 import torch
 from torch import Tensor
 
-# Most steps of Newton's method for the norm of a group.  Few are taken: where all steps of the optimizer are equal, the
-# start is the solution, and near the end of training it is close.
-_NEWTON_STEPS = 20
-_BRACKETED_STEPS = 60  # under a hierarchy, where a step may do no more than halve a bracket
-_ANY_DIRECTION = 1e-15  # the length of a linear part that is zero and may not stay so
+_NEWTON_STEPS = 30  # the most; few are taken
+
+
+class Metric(Protocol):
+    """The step sizes of an optimizer's last move."""
+
+    longest: Tensor
+    """The most that a prox may take from a weight, ``(K, 1)``."""
+
+    def of_weights(self, columns: slice) -> Tensor:
+        """Return the step sizes of weights that are on their own, ``(K, 1)`` or ``(K, n)``."""
+
+    def of_groups(self, block: Block) -> Tensor:
+        """Return the step sizes of a block's groups, ``(K, 1)`` or ``(K, G)``."""
 
 
 class Penalty(Protocol):
@@ -31,17 +43,18 @@ class Penalty(Protocol):
     def has_prox(self) -> bool:
         """Whether there is a part that is not smooth."""
 
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The weights that move with one step size for a group."""
+
     def value(self, w: Tensor) -> Tensor:
         """Return the penalty of each model, shape ``(K,)``."""
 
     def add_smooth_gradient(self, grad: Tensor, w: Tensor) -> None:
         """Add the gradient of the smooth part to ``grad`` in place."""
 
-    def prox(self, w: Tensor, step_size: Tensor, longest: Tensor | None = None) -> Tensor:
-        """Return the proximal operator of the rest, in the metric of ``step_size``, ``(K, 1)`` or ``(K, P)``.
-
-        ``longest`` ``(K, 1)`` bounds how far any weight moves.
-        """
+    def prox_(self, w: Tensor, metric: Metric) -> None:
+        """Apply the proximal operator of the rest in place."""
 
     def select(self, rows: Tensor) -> Self:
         """Return the penalty of the models of ``rows``."""
@@ -69,6 +82,10 @@ class ElasticNet(NamedTuple):
     def has_prox(self) -> bool:
         return bool((self.l1 > 0).any())
 
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        return ()
+
     def value(self, w: Tensor) -> Tensor:
         """Return the penalty of each model, shape ``(K,)``, for weights ``(K, P)``."""
         return (self.l1 * w.abs() + 0.5 * self.l2 * w.square()).sum(-1)
@@ -77,19 +94,21 @@ class ElasticNet(NamedTuple):
         r"""Add :math:`\ell_2 w`, the gradient of the L2 term, to ``grad`` in place."""
         grad.addcmul_(w, self.l2)
 
-    def prox(self, w: Tensor, step_size: Tensor, longest: Tensor | None = None) -> Tensor:
-        r"""Return :math:`\arg\min_u \tfrac{1}{2} (u - w)^2 + s\, \ell_1 |u|` for each entry.
+    def prox_(self, w: Tensor, metric: Metric) -> None:
+        r"""Set each entry to :math:`\arg\min_u \tfrac{1}{2} (u - w)^2 + s\, \ell_1 |u|`.
 
-        The proximal operator of the L1 term.  ``step_size`` :math:`s` may differ between entries: an optimizer that
-        scales its steps by a metric of its own passes the steps that it took, and a fixed point of step and prox is
-        then a stationary point of the objective.  ``longest`` bounds the threshold.
+        The proximal operator of the L1 term.  The step size :math:`s` may differ between entries: it is that of the
+        optimizer's move, so that a fixed point of step and prox is a stationary point of the objective.
         """
-        threshold = step_size * self.l1
-        return soft_threshold(w, threshold if longest is None else torch.minimum(threshold, longest))
+        _soft_threshold_(w, self.l1, metric, slice(None))
 
     def select(self, rows: Tensor) -> ElasticNet:
         """Return the penalty of the models of ``rows``."""
         return ElasticNet(self.l1[rows], self.l2[rows])
+
+
+def _soft_threshold_(w: Tensor, l1: Tensor, metric: Metric, columns: slice) -> None:
+    w.copy_(soft_threshold(w, torch.minimum(metric.of_weights(columns) * l1, metric.longest)))
 
 
 class Groups:
@@ -116,21 +135,10 @@ class Groups:
             rows = torch.nonzero(self.labels == group)[:, 0]
             self.members[group, : len(rows)] = rows
 
-    def gather(self, values: Tensor, fill: float = 0.0) -> Tensor:
-        """Return what the rows have, ``(K, n_rows)``, as ``(K, n_groups, n)``, filled up with ``fill``."""
-        if self.members is None:
-            return values[:, :, None]
-        return torch.nn.functional.pad(values, (0, 1), value=fill)[:, self.members]
-
     def total(self, values: Tensor) -> Tensor:
         """Return the sums ``(K, n_groups)`` over the groups of ``(K, n_rows, n_columns)``."""
         by_row = values.sum(-1)
-        return by_row if self.members is None else self.gather(by_row).sum(-1)
-
-    def greatest(self, values: Tensor) -> Tensor:
-        """Return the greatest of each group, ``(K, n_groups)``, of values that are not negative."""
-        by_row = values.amax(-1)
-        return by_row if self.members is None else self.gather(by_row).amax(-1)
+        return by_row if self.members is None else torch.nn.functional.pad(by_row, (0, 1))[:, self.members].sum(-1)
 
     def spread(self, values: Tensor) -> Tensor:
         """Return for each row what its group has, ``(K, n_rows, 1)``, of ``(K, n_groups)``."""
@@ -145,100 +153,96 @@ class Groups:
         return self.n_members.double().sqrt()
 
 
-def group_norms(z: Tensor, steps: Tensor, groups: Groups) -> Tensor:
-    r"""Return the norm :math:`r` of :math:`\arg\min_u \sum_i \tfrac{1}{2 s_i} (u_i - z_i)^2 + \|u\|` for each group.
+class Block(NamedTuple):
+    """A matrix of weights whose rows are grouped, seen in the flat parameters.
 
-    ``z`` and ``steps`` are ``(K, n_rows, n_columns)``, the norms ``(K, G)``.  The minimizer is
-    :math:`u_i = z_i r / (r + s_i)`.  It is zero where :math:`\sum (z_i / s_i)^2 \le 1`; elsewhere its norm is the root
-    of :math:`g(r) = 1` with :math:`g(r) = \left(\sum (z_i / (r + s_i))^2\right)^{-1/2}`, a concave, growing function:
-    Newton's method climbs towards the root from its left and never passes it.  Where all steps are equal :math:`g` is a
-    line, and the start is the root.
-    """
-    square = z.square()
-    norm = groups.total(square).sqrt()
-    # Where Newton's method lands from infinitely far right.
-    r = (norm - groups.total(square * steps) / norm.square()).clamp_min(0)
-    is_zero = (groups.total((z / steps).square()) <= 1) | ~r.isfinite()
-    is_done = is_zero
-    for _ in range(_NEWTON_STEPS):
-        denominator = groups.spread(r) + steps
-        share = (z / denominator).square()
-        phi = groups.total(share)
-        newton = r + phi * (phi.sqrt() - 1) / groups.total(share / denominator)
-        is_done, r = _unless_done(is_done, newton, r)
-        if bool(is_done.all()):
-            break
-    return torch.where(is_zero, 0, r)
-
-
-def _unless_done(is_done: Tensor, new: Tensor, old: Tensor) -> tuple[Tensor, Tensor]:
-    """Take the new values where the old ones still change; return where they do not any more, too.
-
-    What is done stays as it is: a group's norm does not depend on how long others take.
-    """
-    settled = (new - old).abs() <= 8 * torch.finfo(old.dtype).eps * old
-    return is_done | settled, torch.where(is_done, old, new)
-
-
-class GroupLasso(NamedTuple):
-    r"""Group lasso :math:`\lambda \sum_g \sqrt{n_g} \|F W_g\|` over groups of rows of one matrix.
-
-    :math:`n_g` is the number of rows in group :math:`g`.  ``view`` takes flat tensors ``(K, P)`` to the matrix
-    ``(K, n_rows, n_columns)``; ``strength`` :math:`\lambda` is ``(K, 1, 1)``; ``factor`` :math:`F`, ``(K, 1,
-    n_columns)``, says how much the columns count, or is ``None`` where they count the same.
+    ``view`` takes flat tensors ``(K, P)`` to the matrix ``(K, n_rows, n_columns)``.  ``factor`` :math:`F`, ``(K, 1,
+    n_columns)``, says how much the columns count, or is ``None`` where they count the same: lengths are those of
+    :math:`F W_g`, and step sizes those of its entries.
     """
 
     view: Callable[[Tensor], Tensor]
     groups: Groups
+    factor: Tensor | None = None
+
+    def scaled(self, flat: Tensor) -> Tensor:
+        """Return the matrix times the factor."""
+        matrix = self.view(flat)
+        return matrix if self.factor is None else matrix * self.factor
+
+    def mean(self, flat: Tensor) -> Tensor:
+        """Return the mean of what is in each group, ``(K, G)``, by the square of the factor."""
+        matrix = self.view(flat)
+        total = self.groups.total(matrix if self.factor is None else matrix / self.factor.square())
+        return total / self.size(flat)
+
+    def size(self, flat: Tensor) -> Tensor:
+        """Return the number of weights in each group, ``(G,)``."""
+        return self.groups.n_members.to(flat) * self.view(flat).shape[2]
+
+    def put(self, matrix: Tensor, flat: Tensor) -> None:
+        """Write a matrix to its place."""
+        self.view(flat).copy_(matrix)
+
+    def select(self, rows: Tensor) -> Block:
+        """Return the block of the models of ``rows``."""
+        return self._replace(factor=None if self.factor is None else self.factor[rows])
+
+
+class GroupLasso(NamedTuple):
+    r"""Group lasso :math:`\lambda \sum_g \sqrt{n_g} \|F W_g\|` over the groups of a block.
+
+    :math:`n_g` is the number of rows in group :math:`g`; ``strength`` :math:`\lambda` is ``(K, 1)``.
+    """
+
+    block: Block
     strength: Tensor
-    factor: Tensor | None
 
     @property
     def is_active(self) -> bool:
         """Whether it does anything to any model."""
         return bool((self.strength > 0).any())
 
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The weights that it acts on."""
+        return (self.block,)
+
+    def by_group(self) -> Tensor:
+        """Return the strength of each group, ``(K, G)``."""
+        return self.strength * self.block.groups.weight.to(self.strength)
+
     def value(self, w: Tensor) -> Tensor:
         """Return the penalty of each model, shape ``(K,)``."""
-        matrix = self.view(w)
-        z = matrix if self.factor is None else matrix * self.factor
-        norm = self.groups.total(z.square()).sqrt()
-        return self.strength[:, 0, 0] * (norm * self.groups.weight.to(norm)).sum(-1)
+        return (self.block.groups.total(self.block.scaled(w).square()).sqrt() * self.by_group()).sum(-1)
 
-    def prox_(self, w: Tensor, step_size: Tensor, longest: Tensor | None) -> None:
-        r"""Set the matrix to :math:`\arg\min_U \sum_i \tfrac{1}{2 s_i} (U_i - W_i)^2` plus the penalty of :math:`U`.
+    def prox_(self, w: Tensor, metric: Metric) -> None:
+        r"""Set the matrix to :math:`\arg\min_U \tfrac{1}{2} \|F (U_g - W_g)\|^2 + s_g \lambda \sqrt{n_g} \|F U_g\|`.
 
-        ``longest`` bounds how far a weight moves.  It stops no group from being zero: a group at rest at zero is no
-        farther from it after a step than that.
+        That is :math:`W_g` made shorter by :math:`s_g \lambda \sqrt{n_g}`, or zero where it is no longer than this.
         """
-        matrix = self.view(w)
-        steps = self.view(step_size) * self.strength * self.groups.spread(self.groups.weight.to(w)[None])
-        if self.factor is not None:
-            steps = steps * self.factor.square()
-        r = self.groups.spread(group_norms(matrix if self.factor is None else matrix * self.factor, steps, self.groups))
-        # Without a penalty, the weights as they are, to the bit.
-        move = torch.where(self.strength > 0, matrix * (steps / (r + steps)), 0)
-        if longest is not None:
-            bound = longest[:, :, None]
-            move = torch.minimum(torch.maximum(move, -bound), bound)
-        matrix.copy_(matrix - move)
+        groups = self.block.groups
+        bound = metric.longest * self.block.size(w).sqrt()  # each weight moved by as much
+        threshold = torch.minimum(metric.of_groups(self.block) * self.by_group(), bound)
+        length = groups.total(self.block.scaled(w).square()).sqrt()
+        share = torch.where(length > threshold, 1 - threshold / length, (threshold == 0).to(w))
+        self.block.view(w).mul_(groups.spread(share))
 
     def select(self, rows: Tensor) -> GroupLasso:
         """Return the penalty of the models of ``rows``."""
-        factor = None if self.factor is None else self.factor[rows]
-        return self._replace(strength=self.strength[rows], factor=factor)
+        return GroupLasso(self.block.select(rows), self.strength[rows])
 
 
 class Hierarchy(NamedTuple):
     r"""Group lasso on a linear part :math:`\theta` that bounds a matrix :math:`W` (LassoNet, Lemhadri et al., 2021).
 
     :math:`\lambda \sum_g \sqrt{n_g} \|F \theta_g\|` subject to :math:`|W_{jk}| \le M \|F \theta_g\|` for every row
-    :math:`j` of group :math:`g`: a group whose linear part is zero is zero.  ``bounded`` takes flat tensors to
-    :math:`W`; ``bound`` :math:`M` is ``(K, 1)``.
+    :math:`j` of group :math:`g`: a group whose linear part is zero is zero.  ``bounded`` is :math:`W`, with the same
+    groups; ``bound`` :math:`M` is ``(K, 1)``.
     """
 
     linear: GroupLasso
-    bounded: Callable[[Tensor], Tensor]
+    bounded: Block
     bound: Tensor
 
     @property
@@ -246,115 +250,105 @@ class Hierarchy(NamedTuple):
         """Whether it does anything to any model: without a penalty there still is the bound."""
         return True
 
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The weights that it acts on."""
+        return self.linear.block, self.bounded
+
     def value(self, w: Tensor) -> Tensor:
         """Return the penalty of each model, shape ``(K,)``."""
         return self.linear.value(w)
 
-    def prox_(self, w: Tensor, step_size: Tensor, longest: Tensor | None) -> None:
-        r"""Set both to the minimizer of the distance, in the metric of the steps, plus the penalty within the bounds.
+    def prox_(self, w: Tensor, metric: Metric) -> None:
+        r"""Set both to the nearest, in the metric, with the penalty, within the bounds.
 
-        The distance is :math:`\sum_i \tfrac{1}{2 s_i} (\theta_i' - \theta_i)^2 + \sum_i \tfrac{1}{2 s_i}
-        (W_i' - W_i)^2`.  NOTE: the paper's Hier-Prox is this for equal steps.  ``longest`` bounds nothing here: the
-        bounds hold after every step.
+        The minimizer of :math:`\tfrac{1}{2 s} \|F (\theta' - \theta)\|^2 + \tfrac{1}{2 t} \|W' - W\|^2 + \lambda
+        \sqrt{n_g} \|F \theta'\|` for every group, with a step size :math:`s` for :math:`\theta` and one, :math:`t`, for
+        :math:`W`.  :math:`W'` is :math:`W` cut to :math:`\pm M r`, and :math:`\theta'` is :math:`\theta` at the length
+        :math:`r \ge 0` where
+
+        .. math:: h(r) = r - \|F \theta\| + s \lambda \sqrt{n_g} - \tfrac{s}{t} M \sum_i (|W_i| - M r)_+
+
+        is zero, or 0 where :math:`h(0) \ge 0`.  This function is concave, growing and made of lines: Newton's method
+        climbs towards the root from its left, never passes it, and is there after a few steps.  NOTE: for :math:`s = t`
+        this is the paper's Hier-Prox.  ``longest`` bounds nothing here: the bounds hold after every step.
         """
-        del longest
-        matrix, bounded, groups = self.linear.view(w), self.bounded(w), self.linear.groups
-        factor = torch.ones_like(matrix[:, :1]) if self.linear.factor is None else self.linear.factor
-        z, steps = matrix * factor, self.linear.view(step_size) * factor.square()
-        # Bounded weights may pull a linear part in a direction that it does not have yet: that of the longest step.
-        floor = groups.spread(groups.greatest(z.abs())) * torch.finfo(z.dtype).eps ** 0.75 + _ANY_DIRECTION
-        is_longest = steps == groups.spread(groups.greatest(steps))
-        z = torch.where((z.abs() < floor) & is_longest, floor, z)
-        strength = self.linear.strength[:, :, 0] * groups.weight.to(w)
-        r, multiplier = self._norms(z, steps, bounded.abs(), self.bounded(step_size), strength)
-        direction = z / (groups.spread(r) + steps * groups.spread(multiplier))
-        norm = groups.total(direction.square()).sqrt()
-        matrix.copy_(torch.where(groups.spread(r) > 0, direction * groups.spread(r / norm) / factor, 0))
-        bound = self.bound[:, :, None] * groups.spread(r)
-        bounded.copy_(torch.minimum(torch.maximum(bounded, -bound), bound))
+        block, groups, M = self.linear.block, self.bounded.groups, self.bound
+        theta, W = block.scaled(w), self.bounded.view(w)
+        size = W.abs()
+        step = metric.of_groups(block)
+        pull = M * step / metric.of_groups(self.bounded)
+        length = groups.total(theta.square()).sqrt()
+        target = length - step * self.linear.by_group()
 
-    def _norms(
-        self, z: Tensor, steps: Tensor, size: Tensor, size_steps: Tensor, strength: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        r"""Return the norm :math:`r` of each group's linear part, and the multiplier :math:`\mu(r)` of its length.
-
-        As in :func:`group_norms`, :math:`\theta_i' = \theta_i r / (r + s_i \mu)`, where the bounded weights that would
-        be longer than :math:`M r` pull against the penalty: :math:`\mu(r) = \lambda \sqrt{n_g} - M \sum (|W_i| - M
-        r)_+ / s_i`.  This is concave and growing, and so is :math:`g`, as far to the right as all denominators are
-        positive.
-        """
-        groups, M = self.linear.groups, self.bound
-
-        def multiplier(r: Tensor) -> tuple[Tensor, Tensor]:
-            excess = (size - groups.spread(M * r)).clamp_min_(0)
-            slope = M.square() * groups.total((excess > 0) / size_steps)
-            return strength - M * groups.total(excess / size_steps), slope
-
-        at_zero, _ = multiplier(torch.zeros_like(strength))
-        is_zero = (at_zero >= 0) & (groups.total((z / (steps * groups.spread(at_zero))).square()) <= 1)
-        norm = groups.total(z.square()).sqrt()
-        low = torch.zeros_like(norm)
-        high = torch.maximum(norm, torch.where(M > 0, groups.greatest(size) / M, 0))
-        r = norm - strength * groups.total(z.square() * steps) / norm.square()
-        r = torch.minimum(r.clamp_min(0), high)
-        is_done = is_zero
-        for _ in range(_BRACKETED_STEPS):
-            mu, mu_slope = multiplier(r)
-            denominator = groups.spread(r) + steps * groups.spread(mu)
-            is_defined = groups.greatest((denominator <= 0).to(z)) == 0
-            share = (z / denominator).square()
-            phi = groups.total(share)
-            slope = groups.total(share / denominator * (1 + steps * groups.spread(mu_slope)))
-            newton = r + phi * (phi.sqrt() - 1) / slope
-            is_left = ~is_defined | (phi > 1)
-            low, high = torch.where(is_left, r, low), torch.where(is_left, high, r)
-            is_near = is_defined & newton.isfinite() & (newton > 2 * low - high)
-            next_r = torch.where(is_near, torch.minimum(torch.maximum(newton, low), high), (low + high) / 2)
-            is_done, r = _unless_done(is_done, next_r, r)
-            if bool(is_done.all()):
+        is_zero = target + pull * groups.total(size) <= 0
+        r = target.clamp_min(0).masked_fill_(is_zero, 0)
+        for _ in range(_NEWTON_STEPS):
+            excess = size - groups.spread(M * r)
+            is_beyond = excess > 0
+            h = r - target - pull * groups.total(excess.clamp_min_(0))
+            further = r - h / (1 + M * pull * groups.total(is_beyond.to(h)))
+            further = torch.where(is_zero, 0, torch.maximum(further, r))
+            has_moved = further - r > 8 * torch.finfo(r.dtype).eps * further
+            r = torch.where(has_moved, further, r)
+            # Asking a GPU would mean waiting for it.
+            if not r.is_cuda and not bool(has_moved.any()):
                 break
-        return torch.where(is_zero, 0, r), multiplier(r)[0]
+
+        any_direction = 1 / self.linear.block.size(w).sqrt()  # of a linear part that is zero and may not stay so
+        theta = torch.where(
+            groups.spread(length) > 0, theta * groups.spread(r / length), groups.spread(r * any_direction)
+        )
+        block.put(theta if block.factor is None else theta / block.factor, w)
+        bound = groups.spread(M * r)
+        W.copy_(torch.minimum(torch.maximum(W, -bound), bound))
 
     def select(self, rows: Tensor) -> Hierarchy:
         """Return the penalty of the models of ``rows``."""
-        return self._replace(linear=self.linear.select(rows), bound=self.bound[rows])
+        return Hierarchy(self.linear.select(rows), self.bounded.select(rows), self.bound[rows])
 
 
 class Grouped(NamedTuple):
-    """An elastic net whose L1 part gives way to penalties on whole groups where there are any.
+    """Penalties on groups of weights, L1 for the weights that are in none, and L2 for all.
 
-    ``single`` has an ``l1`` of zero for the weights that ``blocks`` hold.
+    ``single`` are the columns of the weights that are in no group; ``l1`` is ``(K, 1)`` or has as many columns.
     """
 
-    single: ElasticNet
-    blocks: tuple[GroupLasso | Hierarchy, ...]
+    parts: tuple[GroupLasso | Hierarchy, ...]
+    single: slice
+    l1: Tensor
+    l2: Tensor
 
     @property
     def has_l2(self) -> bool:
-        return self.single.has_l2
+        return bool((self.l2 > 0).any())
 
     @property
     def has_prox(self) -> bool:
-        return self.single.has_prox or any(block.is_active for block in self.blocks)
+        return bool((self.l1 > 0).any()) or any(part.is_active for part in self.parts)
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        return tuple(block for part in self.parts for block in part.blocks)
 
     def value(self, w: Tensor) -> Tensor:
         """Return the penalty of each model, shape ``(K,)``."""
-        return self.single.value(w) + sum(block.value(w) for block in self.blocks)
+        single = (self.l1 * w[:, self.single].abs()).sum(-1) + (0.5 * self.l2 * w.square()).sum(-1)
+        return single + sum(part.value(w) for part in self.parts)
 
     def add_smooth_gradient(self, grad: Tensor, w: Tensor) -> None:
         """Add the gradient of the L2 term to ``grad`` in place: it acts on all weights."""
-        self.single.add_smooth_gradient(grad, w)
+        grad.addcmul_(w, self.l2)
 
-    def prox(self, w: Tensor, step_size: Tensor, longest: Tensor | None = None) -> Tensor:
-        """Return the proximal operators of the parts, which have no weight in common."""
-        result = self.single.prox(w, step_size, longest)
-        for block in self.blocks:
-            block.prox_(result, step_size.expand_as(w), longest)
-        return result
+    def prox_(self, w: Tensor, metric: Metric) -> None:
+        """Apply the proximal operators of the parts, which have no weight in common."""
+        _soft_threshold_(w[:, self.single], self.l1, metric, self.single)
+        for part in self.parts:
+            part.prox_(w, metric)
 
     def select(self, rows: Tensor) -> Grouped:
         """Return the penalty of the models of ``rows``."""
-        return Grouped(self.single.select(rows), tuple(block.select(rows) for block in self.blocks))
+        return Grouped(tuple(part.select(rows) for part in self.parts), self.single, self.l1[rows], self.l2[rows])
 
 
 def project_max_norm(weight: Tensor, max_norm: Tensor) -> Tensor:

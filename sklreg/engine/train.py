@@ -29,7 +29,16 @@ from sklreg.engine.modules import (
     row_of_module,
 )
 from sklreg.engine.optim import OPTIMIZERS, schedule_factor
-from sklreg.engine.penalties import ElasticNet, Grouped, GroupLasso, Groups, Hierarchy, Penalty, project_max_norm
+from sklreg.engine.penalties import (
+    Block,
+    ElasticNet,
+    Grouped,
+    GroupLasso,
+    Groups,
+    Hierarchy,
+    Penalty,
+    project_max_norm,
+)
 from sklreg.engine.plan import cut, plan
 from sklreg.engine.stopping import EarlyStopping
 from sklreg.engine.streams import Streams
@@ -465,33 +474,36 @@ class _Stack:
 
     def _grouped(self, l1: Tensor, l2: Tensor, into_outputs: Tensor, before: Tensor) -> Grouped:
         """Let the weights that belong together be penalised by their norm; the others as they are."""
-        kind, device = self.static.penalty_groups, self.static.device
-        single = l1.expand(-1, self.layout.n_weights).clone()
+        kind, labels, device = self.static.penalty_groups, self.static.feature_groups, self.static.device
 
-        def lasso(name: str, labels: tuple[int, ...] | None, by_column: bool = False) -> GroupLasso:
-            def view(flat: Tensor) -> Tensor:
-                matrix = self.layout.view(flat, name)
-                return matrix.transpose(1, 2) if by_column else matrix
+        def block(name: str, by_column: bool = False) -> Block:
+            _, _, (n_in, n_out), _ = self.layout.spans[name]
+            factor = self.relative_scale if name in self._into_outputs() else None
+            if by_column:
+                return Block(partial(self._view_columns, name=name), Groups(None, n_out, device), factor)
+            return Block(partial(self.layout.view, name=name), Groups(labels, n_in, device), factor)
 
-            view(single).zero_()
-            is_last = name in self._into_outputs()
-            strength = (into_outputs if is_last else before)[:, :, None].to(device, self.static.dtype)
-            if by_column:  # each spans all inputs of its layer, as a group of features spans several
-                strength = strength * math.sqrt(view(single).shape[2])
-            factor = self.relative_scale if is_last else None
-            return GroupLasso(view, Groups(labels, view(single).shape[1], device), strength, factor)
+        def lasso(name: str, weight: float = 1.0, by_column: bool = False) -> GroupLasso:
+            strength = weight * (into_outputs if name in self._into_outputs() else before)
+            return GroupLasso(block(name, by_column), strength.to(device, self.static.dtype))
 
-        blocks: tuple[GroupLasso | Hierarchy, ...]
-        if kind == "neurons":
-            blocks = tuple(lasso(f"weight{i}", None, by_column=True) for i in range(self.layout.n_layers - 1))
-        elif kind == "features":
-            blocks = (lasso("weight0", self.static.feature_groups),)
+        # The weights that are in no group lie between the first matrix and the skip connection.
+        start, stop = self.layout.spans["weight0"].stop, self.layout.n_weights
+        parts: tuple[GroupLasso | Hierarchy, ...]
+        if kind == "features":
+            parts = (lasso("weight0"),)
+        elif kind == "neurons":  # each spans all inputs of its layer, as a group of features spans several
+            n_inputs = [self.layout.spans[f"weight{i}"].shape[0] for i in range(self.layout.n_layers)]
+            parts = tuple(lasso(f"weight{i}", math.sqrt(n_inputs[i]), True) for i in range(self.layout.n_layers - 1))
+            start = self.layout.spans[f"weight{self.layout.n_layers - 1}"].start
         else:
-            linear = lasso("skip", self.static.feature_groups)
-            self.layout.view(single, "weight0").zero_()
-            bound = self._column("hierarchy")[:, None]
-            blocks = (Hierarchy(linear, partial(self.layout.view, name="weight0"), bound),)
-        return Grouped(ElasticNet(single, l2), blocks)
+            parts = (Hierarchy(lasso("skip"), block("weight0"), self._column("hierarchy")[:, None]),)
+            stop = self.layout.spans["skip"].start
+        single = slice(start, stop)
+        return Grouped(parts, single, l1.expand(-1, self.layout.n_weights)[:, single], l2)
+
+    def _view_columns(self, flat: Tensor, name: str) -> Tensor:
+        return self.layout.view(flat, name).transpose(1, 2)
 
     def _noise(self, purpose: str, stream_of_row: list[int]) -> DropoutNoise | None:
         rate = self._column(purpose)

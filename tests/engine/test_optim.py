@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 from torch.testing import assert_close
 
 from sklreg.engine.optim import SGD, Adam, schedule_factor
-from sklreg.engine.penalties import ElasticNet
+from sklreg.engine.penalties import Block, ElasticNet, Grouped, GroupLasso, Groups
 
 RATES = [1e-2, 3e-2, 1e-3]
 STRENGTHS = [0.1, 0.0, 1.0]
@@ -89,6 +89,41 @@ def test_where_training_rests_the_objective_is_stationary(kind, momentum):
     assert (~zero).any()
     assert (gradient.abs() <= column(l1) + 1e-9)[zero].all()
     assert_allclose((gradient + column(l1) * w.sign())[~zero], 0, atol=1e-5)
+
+
+@pytest.mark.parametrize("factor", [None, [1.0, 0.3]])
+@pytest.mark.parametrize(("kind", "momentum"), [(Adam, 0.0), (SGD, 0.9)])
+def test_where_training_rests_the_objective_with_groups_is_stationary(kind, momentum, factor):
+    """Least squares for two targets, whose weights for each of four pairs of inputs form a group."""
+    generator = torch.Generator().manual_seed(0)
+    A = torch.randn(50, 8, generator=generator, dtype=torch.float64)
+    scale = torch.tensor([1.0, 1.0] if factor is None else factor, dtype=torch.float64)
+    b = (A[:, :2] @ torch.randn(2, 2, generator=generator, dtype=torch.float64)).repeat(3, 1, 1) / scale
+    b += 0.5 * torch.randn(3, 50, 2, generator=generator, dtype=torch.float64) / scale
+    strength, labels = column([0.01, 0.1, 0.4]), (0, 0, 1, 1, 2, 2, 3, 3)
+
+    def view(flat):
+        return flat.unflatten(1, (8, 2))
+
+    def gradient_at(w):
+        return (A.T @ ((A @ view(w) - b) * scale**2) / 50).flatten(1)
+
+    factors = None if factor is None else scale.expand(3, 1, 2)
+    lasso = GroupLasso(Block(view, Groups(labels, 8, torch.device("cpu")), factors), strength)
+    zero = torch.zeros(3, 1, dtype=torch.float64)
+    w = torch.zeros(3, 16, dtype=torch.float64)
+    penalty = Grouped((lasso,), slice(16, 16), zero, zero)
+    optimizer = kind(w, 16, penalty, zero, zero + momentum, zero + math.inf)
+    for step in range(3000):
+        rate = 0.05 * schedule_factor("cosine", torch.full((3, 1), step / 3000, dtype=torch.float64))
+        optimizer.step(gradient_at(w), rate)
+    z, slope = (view(w) * scale).reshape(3, 4, 4), (view(gradient_at(w)) / scale).reshape(3, 4, 4)
+    length, bound = z.norm(dim=2), strength * math.sqrt(2)
+    zero_groups = length == 0
+    assert 0 < zero_groups.sum() < 12
+    assert (slope.norm(dim=2) <= bound + 1e-9)[zero_groups].all()
+    rest = slope + bound[:, :, None] * z / length[:, :, None]
+    assert_allclose(rest[~zero_groups], 0, atol=1e-5)
 
 
 def test_no_gradient_so_far_does_not_let_the_prox_delete_a_weight():

@@ -14,6 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import minimize, minimize_scalar
 
 from sklreg.engine.penalties import (
+    Block,
     ElasticNet,
     Grouped,
     GroupLasso,
@@ -33,6 +34,26 @@ def t(value):
     return torch.tensor([[value]], dtype=torch.float64)
 
 
+class Steps:
+    """The metric of steps that are given: for single weights, and for the groups of each block in turn."""
+
+    def __init__(self, single, *groups, longest=math.inf):
+        self.single, self.groups, self.longest = single, groups, t(longest)
+
+    def of_weights(self, columns):
+        return self.single if self.single.shape[1] == 1 else self.single[:, columns]
+
+    def of_groups(self, block):
+        return self.groups[("linear", "bounded").index(block.view.__name__)]
+
+
+def after(penalty, w, *steps, longest=math.inf):
+    """Return what the prox makes of flat weights."""
+    result = torch.tensor(np.atleast_2d(w)).clone()
+    penalty.prox_(result, Steps(*(torch.tensor(np.atleast_2d(step), dtype=F64) for step in steps), longest=longest))
+    return result.numpy()
+
+
 @settings(deadline=None, max_examples=200)
 @given(w=st.floats(-5, 5), l1=st.floats(0, 3), l2=st.floats(0, 3), step=st.floats(1e-3, 3))
 def test_prox_minimizes_its_definition(w, l1, l2, step):
@@ -40,7 +61,7 @@ def test_prox_minimizes_its_definition(w, l1, l2, step):
         return 0.5 * (u - w) ** 2 + step * l1 * abs(u)  # as the docstring has it
 
     best = minimize_scalar(objective, bounds=(-6, 6), method="bounded", options={"xatol": 1e-10})
-    reached = ElasticNet(t(l1), t(l2)).prox(t(w), t(step)).item()
+    reached = after(ElasticNet(t(l1), t(l2)), w, step).item()
     assert objective(reached) <= min(best.fun, objective(0.0)) + 1e-9
 
 
@@ -82,156 +103,172 @@ def test_max_norm_is_the_nearest_point_within_the_bound(w, bound, seed):
 LABELS = (1, 0, 1, 2)  # of four rows with three columns each
 
 
-def matrix_of(flat):
+def linear(flat):
     return flat[:, :12].unflatten(1, (4, 3))
 
 
 def lasso(strength, labels=LABELS, factor=None):
-    strengths = torch.tensor(np.reshape(strength, (-1, 1, 1)), dtype=F64)
-    return GroupLasso(matrix_of, Groups(labels, 4, CPU), strengths, factor)
-
-
-def after(block, w, step_size, longest=None):
-    """Return what the prox makes of flat weights."""
-    result = torch.tensor(np.atleast_2d(w)).clone()
-    block.prox_(result, torch.tensor(np.atleast_2d(step_size)).expand_as(result), longest)
-    return result.numpy()
-
-
-def slack(best):
-    return 1e-7 * max(1.0, abs(best))
+    strengths = torch.tensor(np.reshape(strength, (-1, 1)), dtype=F64)
+    return GroupLasso(Block(linear, Groups(labels, 4, CPU), factor), strengths)
 
 
 @settings(deadline=None, max_examples=40)
 @given(
     w=arrays(float, 12, elements=numbers),
-    step=arrays(float, 12, elements=steps),
+    step=arrays(float, 3, elements=steps),
     strength=st.floats(0, 3),
     factor=arrays(float, 3, elements=st.floats(0.2, 2)),
 )
 def test_prox_of_groups_minimizes_its_definition(w, step, strength, factor):
-    """Every weight with a step of its own, as in Adam's metric."""
+    """With a step of its own for every group."""
+    block = lasso(strength, factor=torch.tensor(factor)[None, None])
+    reached = (after(block, w, 1.0, step)[0].reshape(4, 3) * factor)[:, :]
+    z = w.reshape(4, 3) * factor
+    for group in range(3):
+        rows = np.equal(LABELS, group)
+        weight = strength * math.sqrt(rows.sum())
 
-    def objective(u):
-        matrix = u.reshape(4, 3) * factor
-        norms = [math.sqrt(LABELS.count(g)) * np.linalg.norm(matrix[np.equal(LABELS, g)]) for g in range(3)]
-        return (0.5 / step * (u - w) ** 2).sum() + strength * sum(norms)
+        def objective(u, rows=rows, weight=weight, group=group):
+            return 0.5 * ((u - z[rows].ravel()) ** 2).sum() + step[group] * weight * np.linalg.norm(u)
 
-    reached = after(lasso(strength, factor=torch.tensor(factor)[None, None]), w, step)[0]
-    best = min(objective(np.zeros(12)), objective(w))
-    for start in (w, 0.5 * w + 1e-3):
-        best = min(best, minimize(objective, start, method="BFGS").fun)
-    assert objective(reached) <= best + slack(best)
+        starts = [z[rows].ravel(), 0.5 * z[rows].ravel() + 1e-3]
+        best = min(minimize(objective, start, method="BFGS").fun for start in starts)
+        best = min(best, objective(np.zeros(3 * rows.sum())))
+        assert objective(reached[rows].ravel()) <= best + 1e-7 * max(1.0, abs(best))
 
 
 @settings(deadline=None, max_examples=100)
-@given(w=arrays(float, 12, elements=numbers), step=arrays(float, 12, elements=steps), strength=st.floats(0.01, 3))
+@given(w=arrays(float, 12, elements=numbers), step=arrays(float, 3, elements=steps), strength=st.floats(0.01, 3))
 def test_a_group_is_zero_whole_exactly_where_zero_is_its_minimum(w, step, strength):
-    reached = after(lasso(strength), w, step)[0].reshape(4, 3)
+    reached = after(lasso(strength), w, 1.0, step)[0].reshape(4, 3)
     for group in range(3):
         rows = np.equal(LABELS, group)
-        pull = np.linalg.norm((w / step).reshape(4, 3)[rows]) / (strength * math.sqrt(rows.sum()))
+        pull = np.linalg.norm(w.reshape(4, 3)[rows]) / (step[group] * strength * math.sqrt(rows.sum()))
         if abs(pull - 1) > 1e-9:
             assert (reached[rows] == 0).all() == (pull < 1)
 
 
 @settings(deadline=None, max_examples=100)
-@given(w=arrays(float, (1, 12), elements=numbers), step=st.floats(1e-3, 3), strength=st.floats(0, 3))
+@given(w=arrays(float, (1, 12), elements=numbers), step=arrays(float, 12, elements=steps), strength=st.floats(0, 3))
 def test_a_group_of_one_weight_is_the_lasso(w, step, strength):
-    def view(flat):
+    def linear(flat):
         return flat[:, :, None]
 
-    block = GroupLasso(view, Groups(None, 12, CPU), torch.full((1, 1, 1), strength, dtype=F64), None)
-    expected = soft_threshold(torch.tensor(w), t(step * strength))
-    assert_allclose(after(block, w, step), expected, atol=1e-14)
+    block = GroupLasso(Block(linear, Groups(None, 12, CPU)), t(strength))
+    expected = soft_threshold(torch.tensor(w), torch.tensor(step * strength))
+    assert_allclose(after(block, w, 1.0, step), expected, atol=1e-14)
     assert_allclose(block.value(torch.tensor(w)), strength * np.abs(w).sum(1), atol=1e-12)
 
 
 @settings(deadline=None, max_examples=100)
-@given(w=arrays(float, (2, 12), elements=numbers), step=arrays(float, (2, 12), elements=steps))
+@given(w=arrays(float, (2, 12), elements=numbers), step=arrays(float, (2, 3), elements=steps))
 def test_a_model_without_groups_strength_is_left_as_it_is_to_the_bit(w, step):
-    reached = after(lasso([0.0, 0.5]), w, step)
+    reached = after(lasso([0.0, 0.5]), w, 1.0, step)
     assert_array_equal(reached[0], w[0])
 
 
-def test_no_weight_moves_farther_than_the_longest_step():
+def test_no_group_moves_farther_than_the_longest_step_of_all_its_weights():
     w = np.linspace(-3, 3, 12)[None]
-    reached = after(lasso(10.0), w, np.full((1, 12), 1e5), longest=t(0.01))
-    assert_allclose(np.abs(reached - w), 0.01, rtol=1e-9)
+    moved = (after(lasso(10.0), w, 1.0, np.full(3, 1e5), longest=0.01) - w).reshape(4, 3)
+    for group in range(3):
+        rows = np.equal(LABELS, group)
+        assert_allclose(np.linalg.norm(moved[rows]), 0.01 * math.sqrt(3 * rows.sum()), rtol=1e-9)
 
 
-def hierarchical(strength, bound, labels=(0, 1)):
+def hierarchical(strength, bound, labels=(0, 1), factor=None):
     """Two inputs: a linear part of two outputs, columns 0 to 3, and three hidden units, columns 4 to 9."""
-    linear = GroupLasso(lambda flat: flat[:, :4].unflatten(1, (2, 2)), Groups(labels, 2, CPU), t(strength)[None], None)
-    return Hierarchy(linear, lambda flat: flat[:, 4:10].unflatten(1, (2, 3)), torch.tensor([[bound]], dtype=F64))
+
+    def linear(flat):
+        return flat[:, :4].unflatten(1, (2, 2))
+
+    def bounded(flat):
+        return flat[:, 4:10].unflatten(1, (2, 3))
+
+    groups = Groups(labels, 2, CPU)
+    return Hierarchy(GroupLasso(Block(linear, groups, factor), t(strength)), Block(bounded, groups), t(bound))
 
 
-def nearest_within(w, step, strength, bound, rows):
-    """Return the least objective over the length of the linear part, whose direction is searched numerically."""
-    theta, theta_step = w[:4].reshape(2, 2)[rows].ravel(), step[:4].reshape(2, 2)[rows].ravel()
-    size, size_step = np.abs(w[4:].reshape(2, 3)[rows]).ravel(), step[4:].reshape(2, 3)[rows].ravel()
-    weight = math.sqrt(len(rows))
-
-    def objective(u):
-        r = np.linalg.norm(u)
-        excess = np.maximum(size - bound * r, 0)
-        return (0.5 / theta_step * (u - theta) ** 2).sum() + (0.5 / size_step * excess**2).sum() + strength * weight * r
-
-    starts = [theta, 0.3 * theta, 1e-3 * np.ones_like(theta), -theta, np.eye(len(theta))[theta_step.argmax()]]
-    found = [minimize(objective, start, method="BFGS").fun for start in starts]
-    return min([*found, objective(np.zeros_like(theta))])
-
-
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=200)
 @given(
     w=arrays(float, 10, elements=numbers),
-    step=arrays(float, 10, elements=st.floats(-2, 0.3).map(lambda power: 10**power)),
+    step=arrays(float, (2, 2), elements=st.floats(-4, 0.5).map(lambda power: 10**power)),
     strength=st.floats(0, 3),
     bound=st.floats(0, 12),
     labels=st.sampled_from([(0, 1), (0, 0)]),
+    factor=arrays(float, 2, elements=st.floats(0.2, 2)),
 )
-def test_prox_of_a_hierarchy_minimizes_its_definition_and_keeps_its_bounds(w, step, strength, bound, labels):
-    reached = after(hierarchical(strength, bound, labels), w, step)[0]
-    theta, W = reached[:4].reshape(2, 2), reached[4:].reshape(2, 3)
-    for group in set(labels):
-        rows = [j for j in range(2) if labels[j] == group]
-        length = np.linalg.norm(theta[rows])
-        assert (np.abs(W[rows]) <= bound * length + 1e-12).all()
-        moved = 0.5 / step * (reached - w) ** 2
-        distance = moved[:4].reshape(2, 2)[rows].sum() + moved[4:].reshape(2, 3)[rows].sum()
-        best = nearest_within(w, step, strength, bound, rows)
-        assert distance + strength * math.sqrt(len(rows)) * length <= best + 1e-5 * max(1.0, best)
+def test_prox_of_a_hierarchy_minimizes_its_definition_and_keeps_its_bounds(w, step, strength, bound, labels, factor):
+    n_groups = max(labels) + 1
+    penalty = hierarchical(strength, bound, labels, torch.tensor(factor)[None, None])
+    reached = after(penalty, w, 1.0, step[0, :n_groups], step[1, :n_groups])[0]
+    for group in range(n_groups):
+        rows = np.equal(labels, group)
+        s, t_ = step[:, group]
+
+        def parts(flat, rows=rows):
+            return (flat[:4].reshape(2, 2)[rows] * factor).ravel(), flat[4:].reshape(2, 3)[rows].ravel()
+
+        (theta, W), (new_theta, new_W) = parts(w), parts(reached)
+
+        def least(r, theta=theta, W=W, s=s, t_=t_, rows=rows):
+            """The objective where the linear part has length r, and points where it did."""
+            distance = 0.5 / s * (r - np.linalg.norm(theta)) ** 2
+            excess = np.maximum(np.abs(W) - bound * r, 0)
+            return distance + 0.5 / t_ * (excess**2).sum() + strength * math.sqrt(rows.sum()) * r
+
+        length = np.linalg.norm(new_theta)
+        assert (np.abs(new_W) <= bound * length + 1e-12).all()
+        end = np.linalg.norm(theta) + np.abs(W).max() / max(bound, 1e-9) + 1
+        found = minimize_scalar(least, bounds=(0, min(end, 1e3)), method="bounded", options={"xatol": 1e-12})
+        best = min(found.fun, least(0.0), least(np.linalg.norm(theta)))
+        moved = 0.5 / s * ((new_theta - theta) ** 2).sum() + 0.5 / t_ * ((new_W - W) ** 2).sum()
+        assert moved + strength * math.sqrt(rows.sum()) * length <= best + 1e-7 * max(1.0, best)
 
 
-def test_prox_of_a_hierarchy_is_the_papers_where_all_steps_are_equal():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_prox_of_a_hierarchy_is_the_papers_where_all_steps_are_equal(dtype):
     """Algorithm 2 of Lemhadri et al. (2021), written down by itself."""
+
+    def linear(flat):
+        return flat[:, :1, None]
+
+    def bounded(flat):
+        return flat[:, None, 1:]
+
     rng = np.random.default_rng(0)
+    groups = Groups(None, 1, CPU)
     for _ in range(200):
-        theta, W, strength, M = rng.normal(), rng.normal(size=3), rng.uniform(0, 2), rng.uniform(0.1, 3)
+        theta, W, strength, M = rng.normal(), rng.normal(size=3), rng.uniform(0, 2), rng.uniform(0.1, 12)
         size = np.sort(np.abs(W))[::-1]
         for m in range(4):
             w = M / (1 + m * M**2) * max(abs(theta) + M * size[:m].sum() - strength, 0)
             if (m == 3 or size[m] <= w) and (m == 0 or w <= size[m - 1]):
                 break
-        expected = np.sign(theta) * w / M, np.sign(W) * np.minimum(w, np.abs(W))
-        linear = GroupLasso(lambda flat: flat[:, :1, None], Groups(None, 1, CPU), t(strength)[None], None)
-        block = Hierarchy(linear, lambda flat: flat[:, None, 1:], t(M))
-        reached = after(block, np.r_[theta, W], 1.0)[0]
-        assert_allclose(reached[0], expected[0], atol=1e-9)
-        assert_allclose(reached[1:], expected[1], atol=1e-9)
+        expected = np.r_[np.sign(theta) * w / M, np.sign(W) * np.minimum(w, np.abs(W))]
+        penalty = Hierarchy(GroupLasso(Block(linear, groups), t(strength).to(dtype)), Block(bounded, groups), t(M))
+        flat = torch.tensor(np.r_[theta, W][None], dtype=dtype)
+        penalty.prox_(flat, Steps(t(1.0), t(1.0).to(dtype), t(1.0).to(dtype)))
+        assert_allclose(flat[0], expected, atol=1e-9 if dtype == F64 else 1e-5)
+
+
+def test_a_linear_part_of_zero_is_pulled_by_what_it_bounds():
+    """Where the minimum is not at zero, it has some direction."""
+    reached = after(hierarchical(0.1, 2.0), np.r_[np.zeros(4), np.ones(6)], 1.0, np.ones(2), np.ones(2))[0]
+    lengths = np.linalg.norm(reached[:4].reshape(2, 2), axis=1)
+    assert_allclose(lengths, (2 * 3 - 0.1) / (1 + 4 * 3))
+    assert_allclose(reached[4:], 2 * lengths[0])
 
 
 def test_parts_of_a_grouped_penalty_add_up():
     block = lasso(0.7)
-    l1, l2 = torch.full((1, 14), 0.3, dtype=F64), t(0.2)
-    l1[:, :12] = 0
-    penalty = Grouped(ElasticNet(l1, l2), (block,))
     w = torch.tensor(np.random.default_rng(0).normal(size=(1, 14)))
-    expected = ElasticNet(l1, l2).value(w) + block.value(w)
-    assert_allclose(penalty.value(w), expected)
-    reached = penalty.prox(w, t(0.5))
+    penalty = Grouped((block,), slice(12, 14), t(0.3), t(0.2))
+    on_single = torch.zeros(1, 14, dtype=F64)
+    on_single[:, 12:] = 0.3
+    assert_allclose(penalty.value(w), ElasticNet(on_single, t(0.2)).value(w) + block.value(w))
+    reached = after(penalty, w, 0.5, np.full(3, 0.25))
     assert_allclose(reached[:, 12:], soft_threshold(w[:, 12:], t(0.15)))
-    assert_allclose(reached[:, :12], after(block, w, 0.5)[:, :12])
+    assert_allclose(reached[:, :12], after(block, w, 0.5, np.full(3, 0.25))[:, :12])
 
 
 @pytest.mark.parametrize("labels", [None, (0, 1, 2, 3), (3, 1, 0, 2), (0, 0, 0, 0), LABELS])
@@ -241,6 +278,5 @@ def test_sums_over_groups_are_those_of_their_rows(labels):
     of = np.arange(4) if labels is None else np.array(labels)
     for g in range(groups.n_groups):
         assert_allclose(groups.total(values)[:, g], values[:, of == g].sum((1, 2)))
-        assert_allclose(groups.greatest(values)[:, g], values[:, of == g].amax((1, 2)))
     assert_allclose(groups.spread(groups.total(values))[:, :, 0], groups.total(values)[:, of])
     assert_allclose(groups.weight, np.sqrt(np.bincount(of)))
