@@ -282,12 +282,11 @@ class Hierarchy(NamedTuple):
         target = length - step * self.linear.by_group()
 
         is_zero = target + pull * groups.total(size) <= 0
-        r = target.clamp_min(0).masked_fill_(is_zero, 0)
+        r, excess = target.clamp_min(0).masked_fill_(is_zero, 0), torch.empty_like(size)
         for _ in range(_NEWTON_STEPS):
-            excess = size - groups.spread(M * r)
-            is_beyond = excess > 0
-            h = r - target - pull * groups.total(excess.clamp_min_(0))
-            further = r - h / (1 + M * pull * groups.total(is_beyond.to(h)))
+            excess = torch.sub(size, groups.spread(M * r), out=excess).clamp_min_(0)
+            h = r - target - pull * groups.total(excess)
+            further = r - h / (1 + M * pull * groups.total(excess.sign_()))
             further = torch.where(is_zero, 0, torch.maximum(further, r))
             has_moved = further - r > 8 * torch.finfo(r.dtype).eps * further
             r = torch.where(has_moved, further, r)
