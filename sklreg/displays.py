@@ -1,4 +1,4 @@
-"""Displays, as scikit-learn has them: ``from_estimator`` reads a fitted estimator, ``plot`` draws and keeps what it drew."""
+"""Displays in scikit-learn's style: ``from_estimator`` reads a fitted estimator, ``plot`` keeps the artists."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 _QUIET, _DARK = "0.8", "0.25"  # greys of what is not named, and of marks
+_LEGEND: dict[str, Any] = {"fontsize": "small", "framealpha": 0.8, "edgecolor": "none"}
+_MANY_POINTS = 20_000
 
 
 class Panels(NamedTuple):
@@ -297,8 +299,6 @@ class RegularizationPathDisplay:
         heights = [2.0, 1.0] if self.scores is None else [2.0, 1.2, 1.0]
         panels = _panels(ax, heights, (6.4, 1.3 + 1.35 * sum(heights)), "importances, score, number of features")
         self.axes_, self.bounding_ax_, self.figure_ = panels
-        # A line of a single point does not show.
-        self._marker = {"marker": "o"} if len(np.unique(self.alphas)) == 1 else {}
         self._plot_importances(self.axes_[0], max_labels, line_kw or {})
         self.score_line_ = self.fill_between_ = None
         if self.scores is not None:
@@ -310,6 +310,11 @@ class RegularizationPathDisplay:
             if panel is self.axes_[-1] or not panel.get_shared_x_axes().joined(panel, self.axes_[-1]):
                 panel.set_xlabel("alpha")
         return self
+
+    @property
+    def _marker(self) -> dict[str, Any]:
+        """What makes a line of a single point show."""
+        return {"marker": "o"} if len(np.unique(self.alphas)) == 1 else {}
 
     def _plot_importances(self, ax: Axes, max_labels: int, line_kw: dict[str, Any]) -> None:
         mean = self.feature_importances.mean(axis=1)
@@ -327,7 +332,11 @@ class RegularizationPathDisplay:
         self.lines_ = [lines[j] for j in range(len(mean))]
         ax.set_ylabel("Feature importance")
         handles = [lines[j] for j in named] + [lines[j] for j in others[:1]]
-        ax.legend(handles=handles, loc="upper right", fontsize="small", frameon=False)
+        # Few lines reach far to the right.  To look for the best place among very many would take long.
+        place = {"loc": "upper right" if self.feature_importances.size > _MANY_POINTS else "best"}
+        ax.legend(handles=handles, **{**_LEGEND, **place})
+        top = max(self.feature_importances.max(initial=0.0), 1e-12)
+        ax.set_ylim(-0.04 * top, 1.04 * top)  # whether a line ends at 0 is what matters
 
     def _plot_score(self, ax: Axes, scores: Array, fill_between_kw: dict[str, Any]) -> None:
         sign = -1 if self.negate_score else 1
@@ -338,7 +347,8 @@ class RegularizationPathDisplay:
         (self.score_line_,) = ax.plot(self.alphas, mean, color=_DARK, label=label, **self._marker)
         if n_folds > 1:
             error = _standard_error(finite)
-            style = {"color": _DARK, "alpha": 0.2, "linewidth": 0, "label": "± 1 standard error", **fill_between_kw}
+            width = 6 if self._marker else 0  # a band over a single alpha is but its edge
+            style = {"color": _DARK, "alpha": 0.2, "linewidth": width, "label": "± 1 standard error", **fill_between_kw}
             self.fill_between_ = ax.fill_between(self.alphas, mean - error, mean + error, **style)
         ax.set_ylabel(self.score_name)
 
@@ -352,9 +362,9 @@ class RegularizationPathDisplay:
 
     def _mark_alphas(self) -> None:
         marks = {
-            "chosen": (self.alpha, "-"),
+            "chosen": (self.alpha, "--"),
             "best score": (self.alpha_best, ":"),
-            "one standard error": (self.alpha_one_standard_error, "--"),
+            "one standard error": (self.alpha_one_standard_error, "-."),
         }
         self.alpha_lines_ = {}
         drawn: list[float] = []
@@ -368,7 +378,7 @@ class RegularizationPathDisplay:
             ]
         ax = self.axes_[1]
         if self.scores is not None or self.alpha_lines_:
-            ax.legend(loc="best", fontsize="small", frameon=False)
+            ax.legend(loc="best", **_LEGEND)
 
 
 class FeatureImportanceDisplay:
@@ -487,8 +497,8 @@ class FeatureImportanceDisplay:
             importances, kind, threshold = model.feature_importances_, "Feature importance", None
         else:
             raise TypeError(
-                f"{cls.__name__}.from_estimator needs an estimator with feature_importances_ or a StabilitySelector, or "
-                f"a Pipeline that ends in one; got {_kind(model)}. sklearn.inspection.permutation_importance has "
+                f"{cls.__name__}.from_estimator needs an estimator with feature_importances_ or a StabilitySelector, "
+                f"or a Pipeline that ends in one; got {_kind(model)}. sklearn.inspection.permutation_importance has "
                 "importances for any estimator, which the constructor of this class takes."
             )
         names = names if feature_names is None else feature_names
@@ -498,7 +508,7 @@ class FeatureImportanceDisplay:
             labels = feature_group_labels(model.feature_groups, len(importances), known, type(model).__name__)
             members = [[j for j, other in enumerate(labels) if other == label] for label in dict.fromkeys(labels)]
             names = [_name_of_group(labels[group[0]], [columns[j] for j in group]) for group in members]
-            importances = [np.linalg.norm(importances[group]) for group in members]
+            importances = np.array([np.linalg.norm(importances[group]) for group in members])
         display = cls(feature_importances=importances, feature_names=names, importance_name=kind, threshold=threshold)
         return display.plot(ax, max_features=max_features, **kwargs)
 
@@ -535,6 +545,8 @@ class FeatureImportanceDisplay:
         self.bars_ = self.ax_.barh(places, values, **style)
         self.ax_.set_yticks(places, [self.feature_names[j] for j in shown])
         self.ax_.set_ylim(max(1, len(shown)) - 0.4, -0.6)  # the greatest on top
+        if not len(shown):
+            self.ax_.set_xlim(0, 1)
         self.threshold_line_ = None
         if self.threshold is not None:
             self.threshold_line_ = self.ax_.axvline(self.threshold, color=_DARK, linestyle="--", linewidth=1)
@@ -717,6 +729,8 @@ class TrainingCurveDisplay:
         heights = [1.0] if self.score_name is None else [1.4, 1.0]
         size = (6.4, 1.4 + 2.8 * sum(heights))
         self.axes_, self.bounding_ax_, self.figure_ = _panels(ax, heights, size, "loss, score")
+        from matplotlib.ticker import MaxNLocator
+
         self.lines_, self.validation_lines_, self.score_lines_ = [], [], []
         self.best_points_, self.best_score_points_ = [], []
         # One estimator has a colour for each curve; several have one each, and training is dashed.
@@ -737,12 +751,13 @@ class TrainingCurveDisplay:
             self.best_points_.append(_mark_epoch(train if validation is None else validation, best_iter))
             self.best_score_points_.append(_mark_epoch(score, best_iter))
         self.axes_[0].set_ylabel("Loss")
+        self.axes_[-1].xaxis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True))
         if self.score_name is not None:
             self.axes_[1].set_ylabel(self.score_name)
         for panel in self.axes_:
             if panel is self.axes_[-1] or not panel.get_shared_x_axes().joined(panel, self.axes_[-1]):
                 panel.set_xlabel("Epoch")
-        self.axes_[0].legend(handles=self._legend(), fontsize="small", frameon=False)
+        self.axes_[0].legend(handles=self._legend(), **_LEGEND)
         return self
 
     def _legend(self) -> list[Line2D]:
@@ -864,6 +879,7 @@ def _panels(ax: Any, heights: list[float], size: tuple[float, float], what: str)
     panels = [first, *(ax.figure.add_subplot(grid[i], sharex=first) for i in range(1, n))]
     for panel in panels[:-1]:
         panel.tick_params(labelbottom=False)
+    ax.figure.align_ylabels(panels)
     return Panels(np.array(panels, dtype=object), ax, ax.figure)
 
 
@@ -874,7 +890,7 @@ def _scale_alphas(ax: Axes, alphas: Array) -> None:
         ax.set_xscale("log")
     elif len(positive):
         ax.set_xscale("symlog", linthresh=positive.min(), linscale=0.5)
-        ax.set_xlim(left=-0.2 * positive.min())
+        ax.set_xlim(-0.2 * positive.min(), 1.3 * positive.max())
 
 
 def _mark_epoch(line: Line2D | None, epoch: int | None) -> Line2D | None:
@@ -883,7 +899,9 @@ def _mark_epoch(line: Line2D | None, epoch: int | None) -> Line2D | None:
         return None
     x, y = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
     at = (x == epoch) & np.isfinite(y)
-    if not at.any() or line.axes is None:
+    if not at.any():
         return None
     style = {"color": line.get_color(), "marker": "o", "linestyle": "", "zorder": 3, "label": f"kept: epoch {epoch}"}
-    return line.axes.plot(x[at], y[at], **style)[0]
+    ax: Any = line.axes
+    point: Line2D = ax.plot(x[at], y[at], **style)[0]
+    return point
