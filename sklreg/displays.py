@@ -283,8 +283,9 @@ class RegularizationPathDisplay:
         ax : matplotlib Axes or array-like of them, default=None
             One axes, in whose place the panels are drawn, or one for each panel.  ``None`` is a new figure.
         max_labels : int, default=6
-            How many features are drawn in colour and named, at least 0: those with the greatest mean importance along
-            the path.  The others are grey.
+            How many features are drawn in colour and named, at least 0: those with the greatest importance at
+            ``alpha``, and on average along the path where there is no ``alpha`` or they are equal.  The others are
+            grey.
         line_kw : dict, default=None
             Keyword arguments for the lines of all features, as for :meth:`matplotlib.axes.Axes.plot`.
         fill_between_kw : dict, default=None
@@ -317,9 +318,11 @@ class RegularizationPathDisplay:
         return {"marker": "o"} if len(np.unique(self.alphas)) == 1 else {}
 
     def _plot_importances(self, ax: Axes, max_labels: int, line_kw: dict[str, Any]) -> None:
-        mean = self.feature_importances.mean(axis=1)
-        named = [j for j in np.argsort(-mean, kind="stable")[:max_labels] if self.feature_importances[j].any()]
-        others = [j for j in range(len(mean)) if j not in set(named)]
+        ranking = [-self.feature_importances.mean(axis=1)]
+        if self.alpha is not None:
+            ranking.append(-self.feature_importances[:, np.abs(self.alphas - self.alpha).argmin()])
+        named = [j for j in np.lexsort(ranking)[:max_labels] if self.feature_importances[j].any()]
+        others = [j for j in range(len(self.feature_importances)) if j not in set(named)]
         lines: dict[int, Line2D] = {}
         for rank, j in enumerate(others):
             count = f"{len(others)} others" if named else f"{len(others)} features"
@@ -329,7 +332,7 @@ class RegularizationPathDisplay:
         for rank, j in enumerate(named):
             style = {"color": f"C{rank}", "label": self.feature_names[j], **self._marker, **line_kw}
             (lines[j],) = ax.plot(self.alphas, self.feature_importances[j], **style)
-        self.lines_ = [lines[j] for j in range(len(mean))]
+        self.lines_ = [lines[j] for j in range(len(lines))]
         ax.set_ylabel("Feature importance")
         handles = [lines[j] for j in named] + [lines[j] for j in others[:1]]
         # Few lines reach far to the right.  To look for the best place among very many would take long.

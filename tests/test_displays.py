@@ -159,11 +159,13 @@ def test_a_path_has_no_score(path):
     assert [line.get_xdata()[0] for line in marked.alpha_lines_["chosen"]] == [0.1, 0.1]
 
 
-def test_features_with_the_greatest_mean_importance_are_named(chosen):
+def test_the_most_important_features_are_named(chosen, path):
     display = RegularizationPathDisplay.from_estimator(chosen, max_labels=2)
     labels = [text.get_text() for text in display.axes_[0].get_legend().get_texts()]
-    strongest = np.argsort(-chosen.feature_importances_path_.mean(axis=1))[:2]
-    assert labels == [*(NAMES[j] for j in strongest), "3 others"]
+    assert labels == [*(NAMES[j] for j in np.argsort(-chosen.feature_importances_)[:2]), "3 others"]
+    without_alpha = RegularizationPathDisplay.from_path(path, max_labels=1)
+    (strongest,) = [line for line in without_alpha.lines_ if line.get_color() == "C0"]
+    assert strongest.get_label() == NAMES[path.feature_importances.mean(axis=1).argmax()]
     everything = RegularizationPathDisplay.from_estimator(chosen, max_labels=0)
     assert [text.get_text() for text in everything.axes_[0].get_legend().get_texts()] == ["5 features"]
 
