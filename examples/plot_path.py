@@ -42,7 +42,7 @@ X, y = make_data(200, random_state=2)
 
 models = {
     name: ElasticNetMLPCV(
-        (16,), l1_ratio=l1_ratio, penalty_groups="features", alphas=12, eps=0.02, learning_rate_init=0.01, max_iter=250,
+        (16,), l1_ratio=l1_ratio, penalty_groups="features", alphas=10, eps=0.03, learning_rate_init=0.01, max_iter=250,
         random_state=0,
     ).fit(X, y)
     for name, l1_ratio in {"L1": 1.0, "elastic net": 0.5}.items()

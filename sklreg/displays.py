@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 _QUIET, _DARK = "0.8", "0.25"  # greys of what is not named, and of marks
 _LEGEND: dict[str, Any] = {"fontsize": "small", "framealpha": 0.8, "edgecolor": "none"}
-_MANY_POINTS = 20_000
 
 
 class Panels(NamedTuple):
@@ -106,7 +105,7 @@ class RegularizationPathDisplay:
     >>> model = ElasticNetMLPCV((), l1_ratio=1.0, alphas=20, learning_rate_init=0.05, random_state=0).fit(X, y)
     >>> display = RegularizationPathDisplay.from_estimator(model)
     >>> [ax.get_ylabel() for ax in display.axes_]
-    ['Feature importance', 'Mean squared error', 'Number of features']
+    ['Feature importance', 'Mean squared error', 'Features kept']
     >>> bool(display.alpha_one_standard_error >= display.alpha_best == model.alpha_)
     True
     """
@@ -335,10 +334,9 @@ class RegularizationPathDisplay:
         self.lines_ = [lines[j] for j in range(len(lines))]
         ax.set_ylabel("Feature importance")
         handles = [lines[j] for j in named] + [lines[j] for j in others[:1]]
-        # Few lines reach far to the right.  To look for the best place among very many would take long.
-        place = {"loc": "upper right" if self.feature_importances.size > _MANY_POINTS else "best"}
-        ax.legend(handles=handles, **{**_LEGEND, **place})
-        top = max(self.feature_importances.max(initial=0.0), 1e-12)
+        top = self.feature_importances.max(initial=0.0) or 1.0
+        at_right = self.feature_importances[named, self.alphas.argmax()].max(initial=0.0)
+        ax.legend(handles=handles, loc="upper right" if at_right < top / 2 else "lower left", **_LEGEND)
         ax.set_ylim(-0.04 * top, 1.04 * top)  # whether a line ends at 0 is what matters
 
     def _plot_score(self, ax: Axes, scores: Array, fill_between_kw: dict[str, Any]) -> None:
@@ -361,7 +359,7 @@ class RegularizationPathDisplay:
         (self.n_features_line_,) = ax.plot(self.alphas, self.n_features, color=_DARK, **self._marker)
         ax.yaxis.set_major_locator(MaxNLocator(nbins="auto", integer=True))
         ax.set_ylim(bottom=0, top=1.08 * max(1, self.n_features.max()))
-        ax.set_ylabel("Number of features")
+        ax.set_ylabel("Features kept")
 
     def _mark_alphas(self) -> None:
         marks = {
