@@ -3,6 +3,7 @@
 from sklreg import datasets
 from sklreg._batched import batched_training
 from sklreg._path import elastic_net_mlp_path
+from sklreg.displays import FeatureImportanceDisplay, RegularizationPathDisplay, TrainingCurveDisplay
 from sklreg.elastic_net import ElasticNetMLP, ElasticNetMLPClassifier
 from sklreg.elastic_net_cv import ElasticNetMLPClassifierCV, ElasticNetMLPCV
 from sklreg.regularized import RegularizedMLPClassifier, RegularizedMLPRegressor
@@ -15,9 +16,12 @@ __all__ = [
     "ElasticNetMLPCV",
     "ElasticNetMLPClassifier",
     "ElasticNetMLPClassifierCV",
+    "FeatureImportanceDisplay",
+    "RegularizationPathDisplay",
     "RegularizedMLPClassifier",
     "RegularizedMLPRegressor",
     "StabilitySelector",
+    "TrainingCurveDisplay",
     "__version__",
     "batched_training",
     "datasets",

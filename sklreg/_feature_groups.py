@@ -15,32 +15,35 @@ def resolve_feature_groups(given: Any, n_features: int, names: Iterable[str] | N
     ``given`` is a label for each column, the names of the features that the columns were made of, or the groups
     themselves: lists of names or indices, or a mapping to such lists.  ``names`` are those of the columns, if known.
     """
-    columns = None if names is None else [str(name) for name in names]
-    labels: list[Any]
-    if isinstance(given, Mapping):
-        labels = _of_partition(list(given.values()), n_features, columns, owner)
-    else:
-        entries = given.tolist() if isinstance(given, np.ndarray) else list(given)
-        if any(isinstance(entry, (list, tuple, set, frozenset, range, np.ndarray)) for entry in entries):
-            labels = _of_partition(entries, n_features, columns, owner)
-        elif entries and all(isinstance(e, str) for e in entries) and len(set(entries)) == len(entries):
-            labels = _of_origins(entries, n_features, columns, owner)
-        elif len(entries) != n_features:
-            raise ValueError(
-                f"feature_groups of {owner} as an array needs a label for each of the {n_features} features; got "
-                f"{len(entries)}. Give one label a feature, the groups as lists of columns, or the names of the "
-                "features that the columns were made of."
-            )
-        else:
-            labels = entries
     numbers: dict[Any, int] = {}
-    return tuple(numbers.setdefault(label, len(numbers)) for label in labels)
+    return tuple(
+        numbers.setdefault(label, len(numbers)) for label in feature_group_labels(given, n_features, names, owner)
+    )
 
 
-def _of_partition(groups: list[Any], n_features: int, columns: list[str] | None, owner: str) -> list[int]:
-    """Return labels, of groups that list their columns."""
-    label: dict[int, int] = {}
-    for number, group in enumerate(groups):
+def feature_group_labels(given: Any, n_features: int, names: Iterable[str] | None, owner: str) -> list[Any]:
+    """Return the label of each column's group: as given, the key of a mapping, or the place in a list of groups."""
+    columns = None if names is None else [str(name) for name in names]
+    if isinstance(given, Mapping):
+        return _of_partition(given, n_features, columns, owner)
+    entries = given.tolist() if isinstance(given, np.ndarray) else list(given)
+    if any(isinstance(entry, (list, tuple, set, frozenset, range, np.ndarray)) for entry in entries):
+        return _of_partition(dict(enumerate(entries)), n_features, columns, owner)
+    if entries and all(isinstance(e, str) for e in entries) and len(set(entries)) == len(entries):
+        return _of_origins(entries, n_features, columns, owner)
+    if len(entries) != n_features:
+        raise ValueError(
+            f"feature_groups of {owner} as an array needs a label for each of the {n_features} features; got "
+            f"{len(entries)}. Give one label a feature, the groups as lists of columns, or the names of the "
+            "features that the columns were made of."
+        )
+    return entries
+
+
+def _of_partition(groups: Mapping[Any, Any], n_features: int, columns: list[str] | None, owner: str) -> list[Any]:
+    """Return labels, of labelled groups that list their columns."""
+    label: dict[int, Any] = {}
+    for name, group in groups.items():
         members = [group] if isinstance(group, (str, Integral)) else list(group)
         for member in members:
             column = _column(member, n_features, columns, owner)
@@ -49,7 +52,7 @@ def _of_partition(groups: list[Any], n_features: int, columns: list[str] | None,
                     f"feature_groups of {owner} must not overlap: column {member!r} is in more than one group, or "
                     "twice in one. Keep it in one of them."
                 )
-            label[column] = number
+            label[column] = name
     missing = [columns[j] if columns else j for j in range(n_features) if j not in label]
     if missing:
         raise ValueError(

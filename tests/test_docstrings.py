@@ -79,10 +79,10 @@ def test_parameters_are_documented_in_order_with_their_defaults(subject):
 def test_methods_document_their_defaults(estimator):
     for name in public_members(estimator):
         method = getattr(estimator, name)
-        if not inspect.isfunction(method):
+        if not (inspect.isfunction(method) or inspect.ismethod(method)):  # or a method of the class
             continue
-        kinds = {parameter.name: parameter.type for parameter in FunctionDoc(method)["Parameters"]}
-        for parameter in list(inspect.signature(method).parameters.values())[1:]:
+        kinds = {parameter.name.lstrip("*"): parameter.type for parameter in FunctionDoc(method)["Parameters"]}
+        for parameter in list(inspect.signature(method).parameters.values())[inspect.isfunction(method) :]:
             expected = None if parameter.default is parameter.empty else repr(parameter.default)
             assert default_in(kinds[parameter.name]) == expected, f"{name}: {parameter.name}"
 
