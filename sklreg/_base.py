@@ -701,7 +701,8 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     @property
     def sparsity_(self) -> float:
         """Share of the weights that are exactly zero."""
-        return 1.0 - self.n_nonzero_ / sum(int(prod(weight.shape)) for weight in self._weights)
+        n_weights = sum(int(prod(weight.shape)) for weight in self._weights)
+        return 1.0 - self.n_nonzero_ / n_weights if n_weights else 0.0
 
     # Without the weights that are gone ------------------------------------------------------------------------
 

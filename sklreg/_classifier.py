@@ -114,7 +114,9 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
         if self.class_weight == "balanced":
             one_hot = self._one_hot(targets)
             total = one_hot.sum(axis=0) if weight is None else weight @ one_hot
-            self._class_weight = total.sum() / (len(total) * total)
+            # A class may be missing from a fold: it has no samples that its weight could count for.
+            n_present = np.count_nonzero(total)
+            self._class_weight = total.sum() / (n_present * np.where(total > 0, total, 1))
         elif isinstance(self.class_weight, dict):
             self._class_weight = self._given_class_weights(self.class_weight)
 

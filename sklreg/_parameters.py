@@ -115,7 +115,7 @@ DESCRIPTIONS: dict[str, str] = {
         penalty_warmup : float, default={default}
             Share of the steps over which the L1 part (of weights or groups) grows from 0 to its strength, in [0, 1).
             What training has found useful before the penalty is at its full strength is more likely to stay; the
-            objective is the same.  Early stopping would judge weights that are not yet fully penalised.""",
+            objective is the same.  Early stopping counts the epochs from then on.""",
     "weight_decay": """
         weight_decay : float, default={default}
             Decoupled weight decay, in [0, inf): every step multiplies the weights by
@@ -230,7 +230,7 @@ CV_DESCRIPTIONS: dict[str, str] = {
     "cv": """
         cv : int, cross-validation generator or iterable, default={default}
             The folds: their number, a scikit-learn splitter, or pairs of index arrays.  ``None`` is 5 folds, stratified
-            for a classifier.""",
+            for a classifier.  For a splitter that needs groups, pass ``list(splitter.split(X, y, groups))``.""",
     "one_standard_error": """
         one_standard_error : bool, default={default}
             Whether to choose, of the alphas whose mean score is within one standard error of the best, the greatest:
@@ -243,6 +243,9 @@ CV_DESCRIPTIONS: dict[str, str] = {
         scoring : str or callable, default={default}
             What judges the folds: ``'loss'``, the name of a scikit-learn scorer or a callable ``scorer(estimator, X,
             y)``.  Early stopping, where there is any, watches it too.""",
+    "verbose": """
+        verbose : bool or int, default={default}
+            Whether to print how many fits there were and how long they took.""",
 }
 
 FIT_ATTRIBUTES = """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import warnings
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
@@ -10,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.exceptions import ConvergenceWarning
 
 from sklreg._alpha_max import Pull, l1_max
 from sklreg._base import Table, _layer_sizes
@@ -21,8 +24,11 @@ Array = NDArray[Any]
 _LEAST_ALPHA = float(np.finfo(np.float64).resolution)
 _ROUNDED_UP = 1 + 1e-9  # that rounding in training makes no weight of what exactly balances the penalty
 # A path is to show what alpha does: no early stopping besides, a penalty that comes once there is something to choose
-# from (without, a network drops everything or nothing), and steps that fall until the zeros have settled.
-PATH_DEFAULTS: dict[str, Any] = {"early_stopping": False, "penalty_warmup": 0.3, "learning_rate": "cosine"}
+# from (without, a network drops everything or nothing), and steps that are long enough to take a network to zero and
+# fall until the zeros have settled.
+PATH_DEFAULTS: dict[str, Any] = {
+    "early_stopping": False, "penalty_warmup": 0.3, "learning_rate": "cosine", "learning_rate_init": 0.01,
+}  # fmt: skip
 
 
 class ElasticNetMLPPath(NamedTuple):
@@ -54,7 +60,7 @@ class ElasticNetMLPPath(NamedTuple):
 
     @property
     def entry_alphas(self) -> Array:
-        """Greatest alpha at which each feature is not dropped, of shape (n_features,); 0 if it always is."""
+        """Greatest alpha at which each feature is in, of shape (n_features,); 0 also where there is none."""
         return entry_alphas(self.alphas, self.feature_importances)
 
     def select(self, k: int) -> Array:
@@ -81,15 +87,16 @@ def entry_alphas(alphas: Array, importances: Array) -> Array:
 
 def first_to_enter(alphas: Array, importances: Array, k: int) -> Array:
     """Return the ``k`` features that enter first, in order; more important ones first where they enter together."""
-    entered = entry_alphas(alphas, importances)
-    n_entered = int(np.count_nonzero(entered))
+    is_in = importances > 0
+    n_features, n_entered = len(is_in), int(np.count_nonzero(is_in.any(axis=1)))
     if not (isinstance(k, Integral) and 1 <= k <= n_entered):
         raise ValueError(
-            f"k must be an int from 1 to the number of features that enter the path, {n_entered} of {len(entered)}; "
+            f"k must be an int from 1 to the number of features that enter the path, {n_entered} of {n_features}; "
             f"got {k!r}. For more features, let the path go on to smaller alphas (eps)."
         )
-    at_entry = importances[np.arange(len(entered)), (importances > 0).argmax(axis=1)]
-    return np.lexsort((-at_entry, -entered))[:k]
+    place = np.where(is_in.any(axis=1), is_in.argmax(axis=1), len(alphas))
+    at_entry = importances[np.arange(n_features), np.minimum(place, len(alphas) - 1)]
+    return np.lexsort((-at_entry, place))[:k]
 
 
 def elastic_net_mlp_path(
@@ -125,8 +132,9 @@ def elastic_net_mlp_path(
     sample_weight : array-like of shape (n_samples,), default=None
         Weights of the samples, not negative.
     **parameters : dict
-        Further parameters of the estimator.  Other than there, ``early_stopping`` is False, ``penalty_warmup`` 0.3
-        and ``learning_rate`` 'cosine' unless set: alpha is to do the regularizing, and the zeros are to settle.
+        Further parameters of the estimator.  Other than there, ``early_stopping`` is False, ``penalty_warmup`` 0.3,
+        ``learning_rate`` 'cosine' and ``learning_rate_init`` 0.01 unless set: alpha is to do the regularizing, and the
+        zeros are to settle.
 
     Returns
     -------
@@ -134,6 +142,11 @@ def elastic_net_mlp_path(
         A tuple of ``alphas``, ``coefs`` (for each layer the weights, of shape (n_in, n_out, n_alphas)) and fitted
         ``models``, whose ``feature_importances``, ``n_features``, ``entry_alphas`` and ``select(k)`` read features off
         the path.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If fits diverge, or if training was too short to take the network of the greatest ``alpha`` to zero.
 
     See Also
     --------
@@ -162,13 +175,21 @@ def elastic_net_mlp_path(
     kinds = {"squared_error": ElasticNetMLP, "log_loss": ElasticNetMLPClassifier}
     if loss not in kinds:
         raise ValueError(f"loss of elastic_net_mlp_path must be 'squared_error' or 'log_loss'; got {loss!r}.")
+    without_say = sorted({"alpha", "warm_start"} & parameters.keys())
+    if without_say:
+        raise TypeError(
+            f"elastic_net_mlp_path takes no {' and no '.join(without_say)}: it fits every one of alphas from the start."
+        )
     model = kinds[loss](**{**PATH_DEFAULTS, **parameters, "l1_ratio": l1_ratio})
     model._validate_params()
     given = check_alphas(alphas, eps, "elastic_net_mlp_path")
     seed = model._draw_seed()
     table = model._check_table(X, y, sample_weight, reset=True, learn_target=model._learn_target)
     strengths = alpha_grid(model, table, given, eps, l1_ratio)
-    (models,) = fit_together([Rows.of(model, table, seed, [(alpha, l1_ratio) for alpha in strengths])])
+    rows = Rows.of(model, table, seed, [(alpha, l1_ratio) for alpha in strengths])
+    (models,) = fit_together([rows], "elastic_net_mlp_path")
+    if isinstance(given, int):
+        warn_unless_empty(models[0], "elastic_net_mlp_path")
     coefs = [np.stack(layer, axis=2) for layer in zip(*(m.coefs_ for m in models), strict=True)]
     return ElasticNetMLPPath(strengths, coefs, models)
 
@@ -202,21 +223,47 @@ def on_part(model: ElasticNetMixin, table: Table) -> tuple[ElasticNetMixin, Tabl
     return part, part._weigh_classes(table)
 
 
-def fit_together(groups: Sequence[Rows]) -> list[list[ElasticNetMixin]]:
+def fit_together(groups: Sequence[Rows], owner: str) -> list[list[ElasticNetMixin]]:
     """Train all rows of all groups in one call; return the fitted estimators of each group."""
     models = [group.models() for group in groups]
     jobs = [
-        replace(group.job, hyperparameters=model._hyperparameters(single_pass=False))
+        replace(group.job, hyperparameters=model._hyperparameters(single_pass=False), on_epoch=None)
         for group, members in zip(groups, models, strict=True)
         for model in members
     ]
-    results = iter(train_all_here(jobs))
+    start = time.perf_counter()
+    results = train_all_here(jobs)
+    if any(group.model.verbose for group in groups):
+        print(f"[{owner}] {len(jobs)} fits in {time.perf_counter() - start:.2f} s")
+    left = iter(results)
     for group, members in zip(groups, models, strict=True):
         for model in members:
-            result = next(results)
-            model._warn_of_divergence(result)
-            model._set_fitted(result, group.job.units)
+            model._set_fitted(next(left), group.job.units)
+    fitted = [model for members in models for model in members]
+    diverged = sorted({model.alpha for model, result in zip(fitted, results, strict=True) if result.diverged})
+    if diverged:
+        warnings.warn(
+            f"{owner}: {sum(result.diverged for result in results)} of {len(results)} fits diverged, with alpha from "
+            f"{diverged[0]:.3g} to {diverged[-1]:.3g}; they are as they were after their best epoch. Lower "
+            "learning_rate_init, scale the inputs, or set max_grad_norm.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
     return models
+
+
+def warn_unless_empty(model: ElasticNetMixin, owner: str) -> None:
+    """Warn if a network still has features at a penalty for which none is worth it."""
+    n_left = int(np.count_nonzero(model.feature_importances_))
+    if n_left:
+        warnings.warn(
+            f"{owner}: at the greatest alpha, where no weight is worth its penalty, {n_left} of "
+            f"{model.n_features_in_} features are left. Training was too short to drop them"
+            f"{' (early_stopping keeps early weights)' if model.early_stopping else ''}, so that features enter the "
+            "path by chance. Raise max_iter or learning_rate_init, lower batch_size, or set early_stopping=False.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
 
 
 def check_alphas(alphas: Any, eps: float, owner: str) -> int | Array:

@@ -25,7 +25,16 @@ from sklreg._parameters import (
     IMPORTANCE_ATTRIBUTE,
     document,
 )
-from sklreg._path import Rows, alpha_grid, check_alphas, entry_alphas, first_to_enter, fit_together, on_part
+from sklreg._path import (
+    Rows,
+    alpha_grid,
+    check_alphas,
+    entry_alphas,
+    first_to_enter,
+    fit_together,
+    on_part,
+    warn_unless_empty,
+)
 from sklreg._regressor import BaseMLPRegressor
 from sklreg.elastic_net import ElasticNetMixin, ElasticNetMLP, ElasticNetMLPClassifier
 from sklreg.engine import LOSSES
@@ -95,7 +104,9 @@ class _ElasticNetCVMixin(ElasticNetMixin):
         # The fits to all samples are rows beside those of the folds: the chosen one is already there.
         groups = [Rows.of(whole, table, seed, strengths)]
         groups += [Rows.of(fold.model, fold.train, seed, strengths) for fold in folds]
-        on_all, *on_folds = fit_together(groups)
+        on_all, *on_folds = fit_together(groups, name)
+        if isinstance(given, int):
+            warn_unless_empty(on_all[0], name)
 
         shape = (len(ratios), len(grids[0]), len(folds))
         raws = [[model._outputs(fold.test.X) for model in models] for models, fold in zip(on_folds, folds, strict=True)]
@@ -119,8 +130,11 @@ class _ElasticNetCVMixin(ElasticNetMixin):
     # Before training ------------------------------------------------------------------------------------------
 
     def _l1_ratios(self) -> list[float]:
-        ratios = np.ravel(np.asarray(self.l1_ratio, dtype=np.float64))
-        if not len(ratios) or not ((ratios >= 0) & (ratios <= 1)).all():
+        try:
+            ratios = np.atleast_1d(np.asarray(self.l1_ratio, dtype=np.float64))
+        except (TypeError, ValueError):  # no numbers, or lists of several lengths
+            ratios = np.empty(0)
+        if ratios.ndim != 1 or not len(ratios) or not ((ratios >= 0) & (ratios <= 1)).all():
             raise ValueError(
                 f"The 'l1_ratio' parameter of {type(self).__name__} must be a float in [0, 1] or a list of such "
                 f"floats. Got {self.l1_ratio!r} instead."
@@ -143,6 +157,12 @@ class _ElasticNetCVMixin(ElasticNetMixin):
         """Return the folds, checked for what would only show after training."""
         X, y = indexable(X, y)
         splits = list(check_cv(self.cv, table.y, classifier=is_classifier(self)).split(X, y))
+        if len(splits) < 1 + self.one_standard_error:
+            need = "at least 2 folds: a standard error comes from several" if self.one_standard_error else "a fold"
+            raise ValueError(
+                f"{type(self).__name__} with one_standard_error={self.one_standard_error} needs {need}; cv makes "
+                f"{len(splits)}."
+            )
         if len(table.targets) < len(y):  # samples of weight 0 are none
             kept = self._check_weight(sample_weight, np.empty((len(y), 1)), "sample_weight") > 0
             place = np.cumsum(kept) - 1
@@ -156,8 +176,8 @@ class _ElasticNetCVMixin(ElasticNetMixin):
             if not np.isfinite(perfect):
                 raise ValueError(
                     f"{type(self).__name__}: scoring={self.scoring!r} gives {perfect} for perfect predictions of the "
-                    f"{len(test)} test samples of fold {number}. Choose folds (cv) with samples of every class, or "
-                    "another scoring."
+                    f"{len(test)} test samples of fold {number}. Choose folds (cv) with more samples"
+                    f"{' of every class' if is_classifier(self) else ''}, or another scoring."
                 )
             folds.append(fold)
         return folds
@@ -210,7 +230,7 @@ class _ElasticNetCVMixin(ElasticNetMixin):
 
     @property
     def entry_alphas_(self) -> Array:
-        """Greatest alpha at which each feature is not dropped; 0 for one that always is."""
+        """Greatest alpha at which each feature is in; 0 also where there is none."""
         return entry_alphas(self._path_alphas, self.feature_importances_path_)
 
     def select(self, k: int) -> Array:
@@ -298,7 +318,7 @@ class ElasticNetMLPCV(_ElasticNetCVMixin, BaseMLPRegressor):
         max_norm: float | None = None,
         mixup_alpha: float = 0.0,
         solver: str = "adam",
-        learning_rate_init: float = 1e-3,
+        learning_rate_init: float = 1e-2,
         learning_rate: str = "cosine",
         momentum: float = 0.9,
         max_grad_norm: float | None = None,
@@ -394,7 +414,7 @@ class ElasticNetMLPClassifierCV(_ElasticNetCVMixin, BaseMLPClassifier):
         mixup_alpha: float = 0.0,
         class_weight: dict[Any, float] | str | None = None,
         solver: str = "adam",
-        learning_rate_init: float = 1e-3,
+        learning_rate_init: float = 1e-2,
         learning_rate: str = "cosine",
         momentum: float = 0.9,
         max_grad_norm: float | None = None,

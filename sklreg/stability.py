@@ -10,11 +10,19 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, _fit_context, clone, is_classifier
 from sklearn.feature_selection import SelectorMixin
 from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
-from sklearn.utils import Tags
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted
 
-from sklreg._path import Rows, alpha_grid, check_alphas, first_to_enter, fit_together, on_part
+from sklreg._path import (
+    Rows,
+    alpha_grid,
+    check_alphas,
+    first_to_enter,
+    fit_together,
+    on_part,
+    warn_unless_empty,
+)
 from sklreg.elastic_net import ElasticNetMixin
 
 Array = NDArray[Any]
@@ -30,24 +38,25 @@ class StabilitySelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
     Parameters
     ----------
     estimator : ElasticNetMLP or ElasticNetMLPClassifier
-        The network.  Its ``alpha`` plays no part.  ``l1_ratio=1.0``, ``penalty_groups='features'`` or
-        ``'hierarchical'``, ``early_stopping=False``, ``penalty_warmup=0.3`` and ``learning_rate='cosine'`` suit best.
+        The network, with ``early_stopping=False``.  Its ``alpha`` and ``random_state`` play no part.  ``l1_ratio=1.0``,
+        ``penalty_groups='features'`` or ``'hierarchical'``, ``penalty_warmup=0.3``, ``learning_rate='cosine'`` and
+        ``learning_rate_init=0.01`` suit best.
     n_resamples : int, default=50
         Number of random parts of the samples, at least 1; stratified for a classifier.
     sample_fraction : float, default=0.5
         Share of the samples in each, in (0, 1).
     n_features_per_fit : int, default=None
         Number of features that are counted on each resample, at least 1.  ``None`` is the square root of 0.8 times the
-        number of features; with a ``threshold`` of 0.9 at most one of those selected is then there by chance, on
-        average.
+        number of features, with which at most 1.6 of those selected at the default ``threshold`` are there by chance,
+        on average, and at most one at 0.9.
     alphas : int or array-like, default=20
         Number of alphas along the path, or the alphas themselves.
     eps : float, default=0.01
         Length of the path: the smallest alpha as a share of the greatest, in (0, 1).
-    threshold : float, default=0.6
+    threshold : float, default=0.75
         Least share of the resamples in which a selected feature is counted, in [0, 1].
     random_state : int, RandomState instance or None, default=None
-        Seed of the resamples.
+        Seed of the resamples and of the networks, each its own.
 
     Attributes
     ----------
@@ -61,6 +70,12 @@ class StabilitySelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
         Number of features.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, where ``X`` had any.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If fits diverge (their features are not counted), or if training was too short to take the networks of the
+        greatest ``alpha`` to zero: features may then be counted because of the weights that training began with.
 
     See Also
     --------
@@ -110,7 +125,7 @@ class StabilitySelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
         n_features_per_fit: int | None = None,
         alphas: int | ArrayLike = 20,
         eps: float = 0.01,
-        threshold: float = 0.6,
+        threshold: float = 0.75,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.estimator = estimator
@@ -140,7 +155,6 @@ class StabilitySelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
         """
         model = self._model()
         given = check_alphas(self.alphas, self.eps, type(self).__name__)
-        seed = model._draw_seed()
         table = model._check_table(X, y, None, reset=True, learn_target=model._learn_target)
         n_features = model.n_features_in_
         per_fit = max(1, int(np.sqrt(0.8 * n_features))) if self.n_features_per_fit is None else self.n_features_per_fit
@@ -150,16 +164,24 @@ class StabilitySelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
                 f"got {per_fit}."
             )
         alphas = alpha_grid(model, table, given, self.eps, model.l1_ratio)
+        random = check_random_state(self.random_state)
         splitter = StratifiedShuffleSplit if is_classifier(model) else ShuffleSplit
-        resamples = splitter(self.n_resamples, train_size=self.sample_fraction, random_state=self.random_state)
+        resamples = splitter(self.n_resamples, train_size=self.sample_fraction, random_state=random.randint(2**31))
+        # Each from weights of its own: what one draw of them favours is not to be counted again and again.
+        seeds = random.randint(2**31, size=self.n_resamples).tolist()
         strengths = [(alpha, model.l1_ratio) for alpha in alphas]
         groups = [
             Rows.of(*on_part(model, table.select(part)), seed, strengths)
-            for part, _ in resamples.split(table.targets, table.y)
+            for seed, (part, _) in zip(seeds, resamples.split(table.targets, table.y), strict=True)
         ]
+        paths = fit_together(groups, type(self).__name__)
+        if isinstance(given, int):
+            warn_unless_empty(max((path[0] for path in paths), key=_n_selected), type(self).__name__)
         counts = np.zeros(n_features)
-        for path in fit_together(groups):
-            importances = np.stack([fitted.feature_importances_ for fitted in path], axis=1)
+        for path in paths:
+            # A fit that has diverged was stopped before its last epoch, and says nothing of features.
+            converged = [fitted.best_iter_ == len(fitted.history_) for fitted in path]
+            importances = np.stack([fitted.feature_importances_ for fitted in path], axis=1) * converged
             n_entered = int(importances.any(axis=1).sum())
             if n_entered:
                 counts[first_to_enter(alphas, importances, min(per_fit, n_entered))] += 1
@@ -179,6 +201,11 @@ class StabilitySelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
             )
         model: ElasticNetMixin = clone(self.estimator)
         model._validate_params()
+        if model.early_stopping:
+            raise ValueError(
+                f"estimator of {type(self).__name__} must have early_stopping=False: an early stop keeps weights that "
+                "the penalty has not yet taken to zero. Set it, and learning_rate='cosine'."
+            )
         return model
 
     def _get_support_mask(self) -> Array:
@@ -191,3 +218,7 @@ class StabilitySelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
         tags.input_tags.sparse = True
         tags.target_tags.required = True
         return tags
+
+
+def _n_selected(model: ElasticNetMixin) -> int:
+    return int(np.count_nonzero(model.feature_importances_))

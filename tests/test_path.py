@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.datasets import make_classification, make_regression
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_selection import SelectFromModel
 from sklearn.linear_model import ElasticNetCV, LogisticRegressionCV, enet_path
 from sklearn.metrics import log_loss, mean_squared_error
@@ -34,7 +38,7 @@ CONVEX = {
 }
 NETWORK = {"hidden_layer_sizes": (8,), "learning_rate_init": 0.02, "max_iter": 30, "random_state": 0}
 SETTLED = {"early_stopping": False, "learning_rate": "cosine", "penalty_warmup": 0.3}
-pytestmark = pytest.mark.filterwarnings("ignore:.*has dropped all")
+pytestmark = pytest.mark.filterwarnings("ignore:.*has dropped all", "ignore:.*features are left. Training was too")
 KINDS = ["weights", "features", "neurons", "hierarchical"]
 
 
@@ -181,7 +185,7 @@ def test_a_path_goes_from_all_zero_to_dense(regression, classes, kind, setting, 
     first, last = path.models[0], path.models[-1]
     if kind == "hierarchical":
         # The last feature leaves slowly, with a bound of 10: all its weights have to shrink with its linear one.
-        assert path.n_features[0] <= 2
+        assert path.n_features[0] <= 3
     else:
         assert first.n_nonzero_ == 0
         assert (first.predict(X) == first.predict(X)[0]).all()
@@ -356,3 +360,71 @@ def test_when_no_feature_is_worth_it_the_choice_warns(classes):
     X, _ = classes
     with pytest.warns(UserWarning, match="has dropped all 8 features"):
         ElasticNetMLPCV(alphas=[5.0, 4.0], l1_ratio=1.0, **{**NETWORK, "max_iter": 60}).fit(X, X[:, 0])
+
+
+def test_training_too_short_to_empty_the_first_network_of_a_path_is_told(regression):
+    X, y = regression
+    with pytest.warns(ConvergenceWarning, match="at the greatest alpha, .* features are left"):
+        elastic_net_mlp_path(X, y, alphas=3, hidden_layer_sizes=(8,), max_iter=2, random_state=0)
+
+
+def test_fits_that_diverge_are_told_of_once_with_their_alphas(regression):
+    X, y = regression
+    with pytest.warns(ConvergenceWarning) as caught:
+        elastic_net_mlp_path(
+            X, y, alphas=[0.1, 0.2], hidden_layer_sizes=(8,), learning_rate_init=1e30, solver="sgd", max_iter=5,
+            random_state=0,
+        )  # fmt: skip
+    told = [str(w.message) for w in caught if "diverged" in str(w.message)]
+    assert len(told) == 1
+    assert "2 of 2 fits diverged, with alpha from 0.1 to 0.2" in told[0]
+
+
+@pytest.mark.parametrize("name", ["alpha", "warm_start"])
+def test_a_path_refuses_what_it_would_ignore(regression, name):
+    with pytest.raises(TypeError, match=f"takes no {name}"):
+        elastic_net_mlp_path(*regression, **{name: 1})
+
+
+def test_features_that_enter_at_an_alpha_of_zero_are_in(regression):
+    X, y = regression
+    model = ElasticNetMLPCV((4,), alphas=[100.0, 0.0], l1_ratio=1.0, cv=2, max_iter=3, random_state=0).fit(X, y)
+    assert sorted(model.select(X.shape[1])) == list(range(X.shape[1]))
+    assert (model.entry_alphas_[model.feature_importances_path_[:, 0] == 0] == 0).all()
+
+
+@pytest.mark.parametrize(("cv", "rule"), [([], False), ([(range(20), range(20, 40))], True)])
+def test_too_few_folds_are_refused_before_training(regression, monkeypatch, cv, rule):
+    monkeypatch.setattr("sklreg._path.train_all_here", None)
+    with pytest.raises(ValueError, match="needs (a fold|at least 2 folds)"):
+        ElasticNetMLPCV((4,), cv=cv, one_standard_error=rule).fit(*regression)
+
+
+def test_early_stopping_judges_a_network_only_once_its_penalty_has_grown(regression):
+    X, y = regression
+    model = ElasticNetMLP((16,), alpha=0.1, penalty_warmup=0.5, max_iter=20, patience=3, random_state=0).fit(X, y)
+    assert len(model.history_) >= 13
+    assert model.best_iter_ >= 10
+
+
+def test_a_class_that_is_missing_from_a_fold_has_no_balanced_weight(classes):
+    X, y = classes
+    y = np.where(np.arange(len(y)) == 7, 9, y)  # one sample of a class of its own
+    folds = [(np.delete(np.arange(len(y)), 7), np.arange(10)), (np.arange(10, len(y)), np.arange(7))]
+    model = ElasticNetMLPClassifierCV(
+        (4,), class_weight="balanced", alphas=[0.01, 0.1], cv=folds, max_iter=3, random_state=0
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        assert np.isfinite(model.fit(X, y).scores_).all()
+
+
+@pytest.mark.parametrize("ratio", [["a"], [[0.5]], [[0.1], [0.2, 0.3]], [], [1.5]])
+def test_ratios_that_are_no_list_of_shares_are_refused(regression, ratio):
+    with pytest.raises(ValueError, match="'l1_ratio' parameter of ElasticNetMLPCV must be a float in"):
+        ElasticNetMLPCV((4,), l1_ratio=ratio).fit(*regression)
+
+
+def test_verbose_tells_how_many_fits_there_were(regression, capsys):
+    ElasticNetMLPCV((4,), alphas=3, cv=2, max_iter=2, verbose=True, random_state=0).fit(*regression)
+    assert re.fullmatch(r"\[ElasticNetMLPCV\] 9 fits in [0-9.]+ s\n", capsys.readouterr().out)

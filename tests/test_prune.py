@@ -25,7 +25,7 @@ SETTINGS = [
     {},
     {"penalty_groups": "features"},
     {"penalty_groups": "neurons"},
-    {"penalty_groups": "hierarchical"},
+    {"penalty_groups": "hierarchical", "alpha": 0.5},
     {"normalization": "batch", "alpha": 0.05},
     {"normalization": "layer", "alpha": 0.05},
     {"activation": "logistic"},
@@ -140,3 +140,12 @@ def test_a_cross_validated_estimator_can_be_pruned():
     setting = {name: value for name, value in SETTING.items() if name != "alpha"}
     model = ElasticNetMLPCV(**{**setting, "max_iter": 40, "alphas": [0.05], "cv": 2}).fit(X, y)
     assert_allclose(model.prune().predict(X), model.predict(X), atol=1e-12)
+
+
+def test_a_network_of_which_nothing_is_left_has_no_share_of_zeros():
+    model = ElasticNetMLP(
+        (8,), alpha=100.0, l1_ratio=1.0, early_stopping=False, learning_rate_init=0.05, random_state=0
+    )
+    pruned = model.fit(X, y).prune()
+    assert pruned.sparsity_ == 0.0
+    assert_allclose(pruned.predict(X), model.predict(X))

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ElasticNet
 from sklearn.pipeline import make_pipeline
 
@@ -34,7 +35,7 @@ def test_features_that_matter_are_selected_and_all_fits_are_one_computation(data
     selector.fit(X, y)
     assert counts == [80]
     assert selector.get_support(indices=True).tolist() == [3, 7]
-    assert selector.selection_probabilities_.sum() <= selector.n_features_per_fit_ == 3
+    assert selector.selection_probabilities_.sum() <= selector.n_features_per_fit_ + 1e-9
     assert_array_equal(selector.transform(X), X[:, [3, 7]])
 
 
@@ -78,3 +79,32 @@ def test_bad_parameters_are_refused(data, parameters, message):
     selector = clone(StabilitySelector(ElasticNetMLP(**SETTING))).set_params(**parameters)
     with pytest.raises(ValueError, match=message):
         selector.fit(*data)
+
+
+def test_noise_is_not_selected_because_of_the_weights_that_training_begins_with():
+    """Where all networks began alike, the same features led on every resample."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(100, 30)), rng.normal(size=100)
+    network = ElasticNetMLP(
+        (8,), l1_ratio=1.0, penalty_groups="features", early_stopping=False, random_state=0, learning_rate_init=0.01,
+        max_iter=40, learning_rate="cosine",
+    )  # fmt: skip
+    selector = StabilitySelector(network, n_resamples=20, alphas=8, random_state=0).fit(X, y)
+    again = StabilitySelector(network.set_params(random_state=None), n_resamples=20, alphas=8, random_state=0).fit(X, y)
+    assert selector.selection_probabilities_.max() < 0.75
+    np.testing.assert_array_equal(selector.selection_probabilities_, again.selection_probabilities_)
+
+
+def test_fits_that_diverge_are_not_counted():
+    rng = np.random.default_rng(0)
+    network = ElasticNetMLP((4,), early_stopping=False, solver="sgd", learning_rate_init=1e30, max_iter=20)
+    with pytest.warns(ConvergenceWarning, match="StabilitySelector: 6 of 6 fits diverged"):
+        selector = StabilitySelector(network, n_resamples=3, alphas=[0.1, 0.2], random_state=0).fit(
+            rng.normal(size=(30, 5)), rng.normal(size=30)
+        )
+    assert not selector.selection_probabilities_.any()
+
+
+def test_a_network_that_stops_early_is_refused(data):
+    with pytest.raises(ValueError, match="early_stopping=False"):
+        StabilitySelector(ElasticNetMLP()).fit(*data)

@@ -80,7 +80,10 @@ class Optimizer(ABC):
 
     @abstractmethod
     def step_size_of_groups(self, learning_rate: Tensor, block: Block) -> Tensor:
-        """Return the step size that the weights of each group had in common, ``(K, 1)`` or ``(K, G)``."""
+        """Return the step size that the weights of each group had in common, ``(K, 1)`` or ``(K, G)``.
+
+        It is 0 where all gradients were zero so far.
+        """
 
     def select(self, rows: Tensor, params: Tensor) -> None:
         """Keep only the models of ``rows``, whose parameters now live in ``params``."""
@@ -147,7 +150,8 @@ class Adam(Optimizer):
         return self._inverse_root(second, out=self._scratch[:, : self.n_weights][:, columns]).mul_(learning_rate)
 
     def step_size_of_groups(self, learning_rate: Tensor, block: Block) -> Tensor:
-        return self._inverse_root(block.mean(self.moments[1])).mul_(learning_rate)
+        second = block.mean(self.moments[1])
+        return torch.where(second > 0, self._inverse_root(second).mul_(learning_rate), 0)
 
     def _inverse_root(self, second: Tensor, out: Tensor | None = None) -> Tensor:
         # Both sides of the fraction times the correction of the bias: one pass less.

@@ -29,7 +29,7 @@ class Metric(Protocol):
         """Return the step sizes of weights that are on their own, ``(K, 1)`` or ``(K, n)``."""
 
     def of_groups(self, block: Block) -> Tensor:
-        """Return the step sizes of a block's groups, ``(K, 1)`` or ``(K, G)``."""
+        """Return the step sizes of a block's groups, ``(K, 1)`` or ``(K, G)``; 0 of one without any gradient so far."""
 
 
 class Penalty(Protocol):
@@ -222,11 +222,21 @@ class GroupLasso(NamedTuple):
         That is :math:`W_g` made shorter by :math:`s_g \lambda \sqrt{n_g}`, or zero where it is no longer than this.
         """
         groups = self.block.groups
-        bound = metric.longest * self.block.size(w).sqrt()  # each weight moved by as much
-        threshold = torch.minimum(metric.of_groups(self.block) * self.by_group(), bound)
+        threshold = torch.minimum(self.threshold(w, metric), self._longest(w, metric))
         length = groups.total(self.block.scaled(w).square()).sqrt()
         share = torch.where(length > threshold, 1 - threshold / length, (threshold == 0).to(w))
         self.block.view(w).mul_(groups.spread(share))
+
+    def threshold(self, w: Tensor, metric: Metric) -> Tensor:
+        """Return what the penalty takes from the length of each group, ``(K, G)``.
+
+        Where there was no gradient so far, the metric is zero, and what is taken is the most that a step can be.
+        """
+        step = metric.of_groups(self.block)
+        return torch.where(step > 0, step * self.by_group(), self._longest(w, metric) * (self.strength > 0))
+
+    def _longest(self, w: Tensor, metric: Metric) -> Tensor:
+        return metric.longest * self.block.size(w).sqrt()  # each weight moved by as much
 
     def select(self, rows: Tensor) -> GroupLasso:
         """Return the penalty of the models of ``rows``."""
@@ -276,10 +286,11 @@ class Hierarchy(NamedTuple):
         block, groups, M = self.linear.block, self.bounded.groups, self.bound
         theta, W = block.scaled(w), self.bounded.view(w)
         size = W.abs()
-        step = metric.of_groups(block)
-        pull = M * step / metric.of_groups(self.bounded)
+        step, bounded_step = metric.of_groups(block), metric.of_groups(self.bounded)
+        # In the first step there is no gradient for W yet, as the output layer starts at zero: equal steps, then.
+        pull = M * torch.where(bounded_step > 0, step / bounded_step, 1)
         length = groups.total(theta.square()).sqrt()
-        target = length - step * self.linear.by_group()
+        target = length - self.linear.threshold(w, metric)
 
         is_zero = target + pull * groups.total(size) <= 0
         r, excess = target.clamp_min(0).masked_fill_(is_zero, 0), torch.empty_like(size)

@@ -10,11 +10,13 @@ class EarlyStopping:
     """Remember each model's best epoch, and tell which models have gone too long without a better one.
 
     ``patience`` and ``min_delta`` are ``(K,)``.  An epoch is better than the best one if its score exceeds that by more
-    than ``min_delta``; a model is out of patience after ``patience`` epochs in a row that were not.
+    than ``min_delta``; a model is out of patience after ``patience`` epochs in a row that were not.  Epochs up to
+    ``n_early`` ``(K,)`` do not count: they are neither better nor take patience.
     """
 
-    def __init__(self, state: Tensor, patience: Tensor, min_delta: Tensor) -> None:
+    def __init__(self, state: Tensor, patience: Tensor, min_delta: Tensor, n_early: Tensor | None = None) -> None:
         self.patience, self.min_delta = patience, min_delta
+        self.n_early = torch.zeros_like(min_delta) if n_early is None else n_early
         self.best_score = torch.full_like(min_delta, -torch.inf)  # (K,)
         self.best_iter = torch.zeros_like(min_delta)
         self.best_state = state.clone()  # a copy: the state goes on training
@@ -25,11 +27,12 @@ class EarlyStopping:
 
         A score that is not finite is never better, so a diverged state is never remembered.
         """
-        better = (score > self.best_score + self.min_delta) & score.isfinite()
+        is_early = n_iter <= self.n_early
+        better = (score > self.best_score + self.min_delta) & score.isfinite() & ~is_early
         self.best_score = torch.where(better, score, self.best_score)
         self.best_iter = torch.where(better, n_iter, self.best_iter)
         self.best_state = torch.where(better[:, None], state, self.best_state)
-        self.wait = torch.where(better, 0, self.wait + 1)
+        self.wait = torch.where(better | is_early, 0, self.wait + 1)
         return self.wait >= self.patience
 
     def select(self, rows: Tensor) -> None:

@@ -68,6 +68,18 @@ def test_the_best_state_is_a_copy_from_the_first_moment_on(n_models):
     assert stopping.best_state.data_ptr() != state.data_ptr()
 
 
+def test_epochs_that_do_not_count_are_not_remembered_and_take_no_patience():
+    inf = torch.tensor([2.0, 2.0])
+    stopping = EarlyStopping(torch.zeros(2, 1), inf, torch.zeros(2), n_early=torch.tensor([3.0, 0.0]))
+    out = []
+    for epoch, score in enumerate([9.0, 1.0, 1.0, 2.0, 1.0, 1.0], 1):
+        out.append(stopping.update(torch.tensor([score, score]), torch.full((2, 1), float(epoch)), epoch).tolist())
+    assert stopping.best_iter.tolist() == [4, 1]
+    assert stopping.best_state.ravel().tolist() == [4, 1]
+    assert [row[0] for row in out] == [False] * 5 + [True]
+    assert [row[1] for row in out] == [False, False, True, True, True, True]
+
+
 def test_an_improvement_of_exactly_min_delta_is_none():
     stopping = EarlyStopping(torch.zeros(1, 1), torch.tensor([9.0]), torch.tensor([0.25]))
     for epoch, score in enumerate((0.5, 0.75, 0.875), start=1):
