@@ -15,7 +15,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from sklreg import ElasticNetMLP, ElasticNetMLPClassifier, batched_training
+from sklreg import ElasticNetMLP, ElasticNetMLPClassifier, batched_training, elastic_net_mlp_path
 from sklreg._feature_groups import resolve_feature_groups
 
 TO_THE_END = {"early_stopping": False, "batch_size": "full", "learning_rate": "cosine", "random_state": 0}
@@ -269,3 +269,21 @@ def test_with_all_features_gone_the_prior_is_predicted_with_a_warning(data, kind
         model.fit(X, y)
     predicted = model.predict_proba(X)[:, 1] if hasattr(model, "predict_proba") else model.predict(X)
     assert_allclose(predicted, y.mean(), atol=1e-4)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+@pytest.mark.parametrize(("kind", "hidden"), [("features", ()), ("features", (8,)), ("neurons", (8,))])
+def test_groups_without_a_penalty_are_absent_to_the_bit(data, kind, hidden, solver):
+    """Also beside others that have one: their weights share a step size, and these do not."""
+    X, y = data
+    Y = np.column_stack([y, 1e-2 * np.roll(y, 1), y[::-1]])  # of different scales
+    setting = {
+        "hidden_layer_sizes": hidden, "solver": solver, "l1_ratio": 1.0, "penalty_warmup": 0.0, "max_iter": 5,
+        "early_stopping": False, "learning_rate": "constant", "learning_rate_init": 0.01, "random_state": 0,
+    }  # fmt: skip
+    expected = ElasticNetMLP(alpha=0.0, **setting).fit(X, Y)
+    path = elastic_net_mlp_path(X, Y, alphas=[0.0, 0.1], penalty_groups=kind, **setting)
+    alone = ElasticNetMLP(alpha=0.0, penalty_groups=kind, **setting).fit(X, Y)
+    for model in (path.models[-1], alone):
+        for weights, others in zip(model.coefs_, expected.coefs_, strict=True):
+            assert_array_equal(weights, others)

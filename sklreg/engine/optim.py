@@ -142,7 +142,10 @@ class Adam(Optimizer):
             size = block.groups.spread(self._inverse_root(block.mean(second)) / (self.beta1**self.n_steps - 1))
             if block.factor is not None:
                 size = size / block.factor.square()
-            torch.mul(block.view(first), size, out=block.view(move))
+            if block.models is None:
+                torch.mul(block.view(first), size, out=block.view(move))
+            else:
+                block.put(torch.where(block.models, block.view(first) * size, block.view(move)), move)
         self.params.addcmul_(move, learning_rate)
 
     def step_size(self, learning_rate: Tensor, columns: slice) -> Tensor:
@@ -172,7 +175,8 @@ class SGD(Optimizer):
         move = torch.mul(velocity, learning_rate, out=self._scratch)
         for block in self.penalty.blocks:
             if block.factor is not None:
-                block.view(move).div_(block.factor.square())
+                size = 1 / block.factor.square()
+                block.view(move).mul_(size if block.models is None else torch.where(block.models, size, 1))
         self.params.sub_(move)
 
     def step_size(self, learning_rate: Tensor, columns: slice) -> Tensor:

@@ -158,12 +158,14 @@ class Block(NamedTuple):
 
     ``view`` takes flat tensors ``(K, P)`` to the matrix ``(K, n_rows, n_columns)``.  ``factor`` :math:`F`, ``(K, 1,
     n_columns)``, says how much the columns count, or is ``None`` where they count the same: lengths are those of
-    :math:`F W_g`, and step sizes those of its entries.
+    :math:`F W_g`, and step sizes those of its entries.  ``models``, ``(K, 1, 1)``, says in which models the
+    weights of a group belong together (without a penalty there is no reason to); ``None`` is in all.
     """
 
     view: Callable[[Tensor], Tensor]
     groups: Groups
     factor: Tensor | None = None
+    models: Tensor | None = None
 
     def scaled(self, flat: Tensor) -> Tensor:
         """Return the matrix times the factor."""
@@ -186,7 +188,8 @@ class Block(NamedTuple):
 
     def select(self, rows: Tensor) -> Block:
         """Return the block of the models of ``rows``."""
-        return self._replace(factor=None if self.factor is None else self.factor[rows])
+        factor, models = (None if tensor is None else tensor[rows] for tensor in (self.factor, self.models))
+        return self._replace(factor=factor, models=models)
 
 
 class GroupLasso(NamedTuple):

@@ -486,17 +486,22 @@ class _Stack:
             return Block(partial(self.layout.view, name=name), Groups(labels, n_in, device), factor)
 
         def lasso(name: str, weight: float = 1.0, by_column: bool = False) -> GroupLasso:
-            strength = weight * (into_outputs if name in self._into_outputs() else before)
-            return GroupLasso(block(name, by_column), strength.to(device, self.static.dtype))
+            strength = weight * (into_outputs if name in self._into_outputs() else before).to(device, self.static.dtype)
+            return GroupLasso(block(name, by_column), strength)
+
+        def alone(lasso: GroupLasso) -> GroupLasso:
+            models = lasso.strength[:, :, None] > 0
+            return lasso._replace(block=lasso.block._replace(models=None if bool(models.all()) else models))
 
         # The weights that are in no group lie between the first matrix and the skip connection.
         start, stop = self.layout.spans["weight0"].stop, self.layout.n_weights
         parts: tuple[GroupLasso | Hierarchy, ...]
         if kind == "features":
-            parts = (lasso("weight0"),)
+            parts = (alone(lasso("weight0")),)
         elif kind == "neurons":  # each spans all inputs of its layer, as a group of features spans several
             n_inputs = [self.layout.spans[f"weight{i}"].shape[0] for i in range(self.layout.n_layers)]
-            parts = tuple(lasso(f"weight{i}", math.sqrt(n_inputs[i]), True) for i in range(self.layout.n_layers - 1))
+            weights = [math.sqrt(n) for n in n_inputs]
+            parts = tuple(alone(lasso(f"weight{i}", weights[i], True)) for i in range(self.layout.n_layers - 1))
             start = self.layout.spans[f"weight{self.layout.n_layers - 1}"].start
         else:
             parts = (Hierarchy(lasso("skip"), block("weight0"), self._column("hierarchy")[:, None]),)
