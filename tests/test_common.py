@@ -49,7 +49,7 @@ INSTANCES = [
     ),
     ElasticNetMLPCV(**FEW_EPOCHS, alphas=[1e-4], cv=2),
     ElasticNetMLPClassifierCV(**FEW_EPOCHS, alphas=[1e-4], l1_ratio=0.0, cv=2),
-    StabilitySelector(ElasticNetMLP((8,), max_iter=5), n_resamples=2, alphas=[1e-2, 1e-3], threshold=0.0),
+    StabilitySelector(ElasticNetMLP((8,), max_iter=5, early_stopping=False), n_resamples=2, alphas=[1e-2, 1e-3], threshold=0.0),
 ]
 
 

@@ -36,7 +36,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 
 LINEAR = {"learning_rate_init": 0.05, "max_iter": 20, "random_state": 0}
 NAMES = ["age", "height", "weight", "pulse", "dose"]
-pytestmark = pytest.mark.filterwarnings("ignore:.*has dropped all")
+pytestmark = pytest.mark.filterwarnings("ignore:.*has dropped all", "ignore:.*features are left. Training was too")
 
 
 @pytest.fixture(autouse=True)
