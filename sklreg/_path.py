@@ -69,14 +69,14 @@ class ElasticNetMLPPath(NamedTuple):
         Parameters
         ----------
         k : int
-            Number of features.
+            Number of features, or of ``feature_groups`` where there are any.
 
         Returns
         -------
-        index : ndarray of shape (k,)
+        index : ndarray of shape (k,) or of the number of columns in these groups
             Their numbers, in the order of entry; of features that enter together, the more important come first.
         """
-        return first_to_enter(self.alphas, self.feature_importances, k)
+        return first_to_enter(self.alphas, self.feature_importances, k, self.models[0]._penalty_groups()[1])
 
 
 def entry_alphas(alphas: Array, importances: Array) -> Array:
@@ -85,8 +85,15 @@ def entry_alphas(alphas: Array, importances: Array) -> Array:
     return np.where(is_in.any(axis=1), alphas[is_in.argmax(axis=1)], 0.0)
 
 
-def first_to_enter(alphas: Array, importances: Array, k: int) -> Array:
-    """Return the ``k`` features that enter first, in order; more important ones first where they enter together."""
+def first_to_enter(alphas: Array, importances: Array, k: int, labels: Sequence[int] | None = None) -> Array:
+    """Return the ``k`` features that enter first, in order; more important ones first where they enter together.
+
+    ``labels`` numbers the groups of features: then ``k`` counts groups, and all of their columns are returned.
+    """
+    if labels is not None:
+        of_groups = group_importances(importances, labels)
+        columns = [np.flatnonzero(np.equal(labels, group)) for group in first_to_enter(alphas, of_groups, k)]
+        return np.concatenate(columns)
     is_in = importances > 0
     n_features, n_entered = len(is_in), int(np.count_nonzero(is_in.any(axis=1)))
     if not (isinstance(k, Integral) and 1 <= k <= n_entered):
@@ -97,6 +104,15 @@ def first_to_enter(alphas: Array, importances: Array, k: int) -> Array:
     place = np.where(is_in.any(axis=1), is_in.argmax(axis=1), len(alphas))
     at_entry = importances[np.arange(n_features), np.minimum(place, len(alphas) - 1)]
     return np.lexsort((-at_entry, place))[:k]
+
+
+def group_importances(importances: Array, labels: Sequence[int] | None) -> Array:
+    """Return the importances of groups, ``(n_groups, n_alphas)``: norms of those of their features."""
+    if labels is None:
+        return importances
+    squares = np.zeros((max(labels) + 1, importances.shape[1]))
+    np.add.at(squares, np.asarray(labels), importances**2)
+    return np.asarray(np.sqrt(squares))
 
 
 def elastic_net_mlp_path(
@@ -188,8 +204,7 @@ def elastic_net_mlp_path(
     strengths = alpha_grid(model, table, given, eps, l1_ratio)
     rows = Rows.of(model, table, seed, [(alpha, l1_ratio) for alpha in strengths])
     (models,) = fit_together([rows], "elastic_net_mlp_path")
-    if isinstance(given, int):
-        warn_unless_empty(models[0], "elastic_net_mlp_path")
+    warn_unless_empty(models[0], given, "elastic_net_mlp_path")
     coefs = [np.stack(layer, axis=2) for layer in zip(*(m.coefs_ for m in models), strict=True)]
     return ElasticNetMLPPath(strengths, coefs, models)
 
@@ -252,10 +267,10 @@ def fit_together(groups: Sequence[Rows], owner: str) -> list[list[ElasticNetMixi
     return models
 
 
-def warn_unless_empty(model: ElasticNetMixin, owner: str) -> None:
-    """Warn if a network still has features at a penalty for which none is worth it."""
+def warn_unless_empty(model: ElasticNetMixin, alphas: int | Array, owner: str) -> None:
+    """Warn if the first network of a path still has features, where the path was to begin without any."""
     n_left = int(np.count_nonzero(model.feature_importances_))
-    if n_left:
+    if n_left and isinstance(alphas, int) and model.alpha > _LEAST_ALPHA:
         warnings.warn(
             f"{owner}: at the greatest alpha, where no weight is worth its penalty, {n_left} of "
             f"{model.n_features_in_} features are left. Training was too short to drop them"

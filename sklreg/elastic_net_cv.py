@@ -105,8 +105,7 @@ class _ElasticNetCVMixin(ElasticNetMixin):
         groups = [Rows.of(whole, table, seed, strengths)]
         groups += [Rows.of(fold.model, fold.train, seed, strengths) for fold in folds]
         on_all, *on_folds = fit_together(groups, name)
-        if isinstance(given, int):
-            warn_unless_empty(on_all[0], name)
+        warn_unless_empty(on_all[0], given, name)
 
         shape = (len(ratios), len(grids[0]), len(folds))
         raws = [[model._outputs(fold.test.X) for model in models] for models, fold in zip(on_folds, folds, strict=True)]
@@ -172,7 +171,13 @@ class _ElasticNetCVMixin(ElasticNetMixin):
             self._check_fold(number, table.select(train), len(test))
             model, train_table = on_part(whole, table.select(train))
             fold = Fold(model, train_table, model._weigh_classes(table.select(test)))
-            perfect = self._score_fold(fold, self._perfect_outputs(fold.test.targets))
+            try:
+                perfect = self._score_fold(fold, self._perfect_outputs(fold.test.targets))
+            except ValueError as error:
+                raise ValueError(
+                    f"{type(self).__name__}: scoring={self.scoring!r} cannot judge the {len(test)} test samples of "
+                    f"fold {number}: {error} Choose folds (cv) with samples of every class, or another scoring."
+                ) from error
             if not np.isfinite(perfect):
                 raise ValueError(
                     f"{type(self).__name__}: scoring={self.scoring!r} gives {perfect} for perfect predictions of the "
@@ -239,14 +244,14 @@ class _ElasticNetCVMixin(ElasticNetMixin):
         Parameters
         ----------
         k : int
-            Number of features.
+            Number of features, or of ``feature_groups`` where there are any.
 
         Returns
         -------
-        index : ndarray of shape (k,)
+        index : ndarray of shape (k,) or of the number of columns in these groups
             Their numbers, in the order of entry; of features that enter together, the more important come first.
         """
-        return first_to_enter(self._path_alphas, self.feature_importances_path_, k)
+        return first_to_enter(self._path_alphas, self.feature_importances_path_, k, self._penalty_groups()[1])
 
 
 @document(

@@ -20,6 +20,7 @@ from sklreg._path import (
     check_alphas,
     first_to_enter,
     fit_together,
+    group_importances,
     on_part,
     warn_unless_empty,
 )
@@ -46,9 +47,9 @@ class StabilitySelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
     sample_fraction : float, default=0.5
         Share of the samples in each, in (0, 1).
     n_features_per_fit : int, default=None
-        Number of features that are counted on each resample, at least 1.  ``None`` is the square root of 0.8 times the
-        number of features, with which at most 1.6 of those selected at the default ``threshold`` are there by chance,
-        on average, and at most one at 0.9.
+        Number of features (or of the network's ``feature_groups``) that are counted on each resample, at least 1.
+        ``None`` is the square root of 0.8 times the number of features, with which at most 1.6 of those selected at the
+        default ``threshold`` are there by chance, on average, and at most one at 0.9.
     alphas : int or array-like, default=20
         Number of alphas along the path, or the alphas themselves.
     eps : float, default=0.01
@@ -156,12 +157,13 @@ class StabilitySelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
         model = self._model()
         given = check_alphas(self.alphas, self.eps, type(self).__name__)
         table = model._check_table(X, y, None, reset=True, learn_target=model._learn_target)
-        n_features = model.n_features_in_
+        labels = model._penalty_groups()[1]
+        n_features = model.n_features_in_ if labels is None else max(labels) + 1
         per_fit = max(1, int(np.sqrt(0.8 * n_features))) if self.n_features_per_fit is None else self.n_features_per_fit
         if per_fit > n_features:
             raise ValueError(
-                f"n_features_per_fit of {type(self).__name__} must be at most the number of features, {n_features}; "
-                f"got {per_fit}."
+                f"n_features_per_fit of {type(self).__name__} must be at most the number of features (or groups), "
+                f"{n_features}; got {per_fit}."
             )
         alphas = alpha_grid(model, table, given, self.eps, model.l1_ratio)
         random = check_random_state(self.random_state)
@@ -175,18 +177,17 @@ class StabilitySelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
             for seed, (part, _) in zip(seeds, resamples.split(table.targets, table.y), strict=True)
         ]
         paths = fit_together(groups, type(self).__name__)
-        if isinstance(given, int):
-            warn_unless_empty(max((path[0] for path in paths), key=_n_selected), type(self).__name__)
-        counts = np.zeros(n_features)
+        warn_unless_empty(max((path[0] for path in paths), key=_n_selected), given, type(self).__name__)
+        counts = np.zeros(model.n_features_in_)
         for path in paths:
             # A fit that has diverged was stopped before its last epoch, and says nothing of features.
             converged = [fitted.best_iter_ == len(fitted.history_) for fitted in path]
             importances = np.stack([fitted.feature_importances_ for fitted in path], axis=1) * converged
-            n_entered = int(importances.any(axis=1).sum())
+            n_entered = int(group_importances(importances, labels).any(axis=1).sum())
             if n_entered:
-                counts[first_to_enter(alphas, importances, min(per_fit, n_entered))] += 1
+                counts[first_to_enter(alphas, importances, min(per_fit, n_entered), labels)] += 1
         self.selection_probabilities_ = counts / self.n_resamples
-        self.alphas_, self.n_features_per_fit_, self.n_features_in_ = alphas, per_fit, n_features
+        self.alphas_, self.n_features_per_fit_, self.n_features_in_ = alphas, per_fit, model.n_features_in_
         if hasattr(model, "feature_names_in_"):
             self.feature_names_in_ = model.feature_names_in_
         elif hasattr(self, "feature_names_in_"):

@@ -37,19 +37,15 @@ INSTANCES = [
 ] + [
     RegularizedMLPClassifier(**FEW_EPOCHS, scoring="accuracy"),
     RegularizedMLPRegressor(**FEW_EPOCHS, scoring="neg_mean_absolute_error"),
-    *(
-        estimator(**{**FEW_EPOCHS, **setting})
-        for estimator in (ElasticNetMLPClassifier, ElasticNetMLP)
-        for setting in (
-            {},
-            {"hidden_layer_sizes": (), "learning_rate_init": 0.05},
-            {"penalty_groups": "features", "max_iter": 15},
-            {"penalty_groups": "hierarchical", "max_iter": 15},
-        )
-    ),
+    ElasticNetMLPClassifier(**FEW_EPOCHS),
+    ElasticNetMLPClassifier(**{**FEW_EPOCHS, "penalty_groups": "features", "max_iter": 15}),
+    ElasticNetMLP(**{**FEW_EPOCHS, "hidden_layer_sizes": (), "learning_rate_init": 0.05}),
+    ElasticNetMLP(**{**FEW_EPOCHS, "penalty_groups": "hierarchical", "max_iter": 15}),
     ElasticNetMLPCV(**FEW_EPOCHS, alphas=[1e-4], cv=2),
     ElasticNetMLPClassifierCV(**FEW_EPOCHS, alphas=[1e-4], l1_ratio=0.0, cv=2),
-    StabilitySelector(ElasticNetMLP((8,), max_iter=5, early_stopping=False), n_resamples=2, alphas=[1e-2, 1e-3], threshold=0.0),
+    StabilitySelector(
+        ElasticNetMLP((8,), max_iter=5, early_stopping=False), n_resamples=2, alphas=[1e-2, 1e-3], threshold=0.0
+    ),
 ]
 
 

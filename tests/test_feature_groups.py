@@ -287,3 +287,19 @@ def test_groups_without_a_penalty_are_absent_to_the_bit(data, kind, hidden, solv
     for model in (path.models[-1], alone):
         for weights, others in zip(model.coefs_, expected.coefs_, strict=True):
             assert_array_equal(weights, others)
+
+
+@pytest.mark.parametrize("kind", ["weights", "features", "neurons"])
+def test_a_penalty_of_next_to_nothing_does_next_to_nothing(kind):
+    """With long steps, too: the first of them come before anything is known of a weight."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 60))
+    X[:, 40:] *= rng.random((300, 20)) < 0.02  # rarely seen
+    y = 2 * X[:, 0] + X[:, 1] + X[:, 2] * X[:, 3]
+    setting = {"l1_ratio": 1.0, "penalty_groups": kind, "learning_rate_init": 0.1, "batch_size": 30, "max_iter": 15}
+    none, little = (
+        ElasticNetMLP((16,), alpha=alpha, early_stopping=False, random_state=0, **setting).fit(X, y)
+        for alpha in (0.0, 1e-12)
+    )
+    assert little.score(X, y) > 0.9 < none.score(X, y)
+    assert (little.feature_importances_ > 0.5 * none.feature_importances_.min()).all()

@@ -428,3 +428,42 @@ def test_ratios_that_are_no_list_of_shares_are_refused(regression, ratio):
 def test_verbose_tells_how_many_fits_there_were(regression, capsys):
     ElasticNetMLPCV((4,), alphas=3, cv=2, max_iter=2, verbose=True, random_state=0).fit(*regression)
     assert re.fullmatch(r"\[ElasticNetMLPCV\] 9 fits in [0-9.]+ s\n", capsys.readouterr().out)
+
+
+def test_the_k_best_of_groups_are_whole_groups(regression):
+    X, y = regression
+    labels = [0, 1, 0, 2, 1, 3, 4, 4, 5, 5]
+    path = elastic_net_mlp_path(
+        X, y, penalty_groups="features", feature_groups=labels, l1_ratio=1.0, alphas=10, hidden_layer_sizes=(8,),
+        max_iter=60, random_state=0,
+    )  # fmt: skip
+    for k in (1, 3, 6):
+        index = path.select(k)
+        chosen = {labels[j] for j in index}
+        assert len(chosen) == k
+        assert sorted(index) == [j for j in range(10) if labels[j] in chosen]
+    with pytest.raises(ValueError, match="from 1 to the number of features that enter the path, 6 of 6; got 7"):
+        path.select(7)
+
+
+def test_a_constant_target_is_no_reason_to_train_longer(regression):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        elastic_net_mlp_path(regression[0], np.ones(120), alphas=3, hidden_layer_sizes=(4,), max_iter=3)
+
+
+def test_a_fold_that_a_scorer_refuses_is_named(classes):
+    X, y = classes
+    y = np.where(X[:, 0] > 1, 2, y)
+    folds = [(np.arange(len(y)), np.flatnonzero(y < 2)), (np.arange(len(y)), np.arange(len(y)))]
+    with pytest.raises(ValueError, match="scoring='roc_auc_ovr' cannot judge the .* test samples of fold 0"):
+        ElasticNetMLPClassifierCV((4,), cv=folds, scoring="roc_auc_ovr").fit(X, y)
+
+
+def test_a_warm_up_without_an_l1_penalty_does_not_delay_early_stopping(regression):
+    X, y = regression
+    setting = {"l1_ratio": 0.0, "alpha": 0.01, "max_iter": 30, "patience": 3, "random_state": 0}
+    with_warmup, without = (
+        ElasticNetMLP((16,), penalty_warmup=warmup, learning_rate_init=0.05, **setting).fit(X, y) for warmup in (0.9, 0)
+    )
+    assert with_warmup.best_iter_ == without.best_iter_ < 20

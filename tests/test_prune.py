@@ -26,7 +26,7 @@ SETTINGS = [
     {"penalty_groups": "features"},
     {"penalty_groups": "neurons"},
     {"penalty_groups": "hierarchical", "alpha": 0.5},
-    {"normalization": "batch", "alpha": 0.05},
+    {"normalization": "batch", "alpha": 0.1},
     {"normalization": "layer", "alpha": 0.05},
     {"activation": "logistic"},
     {"activation": "tanh", "dropout": 0.2, "input_dropout": 0.1},

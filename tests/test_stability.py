@@ -68,7 +68,7 @@ def test_names_go_through_a_pipeline(data):
     ("parameters", "message"),
     [
         ({"estimator": ElasticNet()}, "must be an ElasticNetMLP or an ElasticNetMLPClassifier; got ElasticNet"),
-        ({"n_features_per_fit": 13}, "must be at most the number of features, 12; got 13"),
+        ({"n_features_per_fit": 13}, r"must be at most the number of features \(or groups\), 12; got 13"),
         ({"threshold": 1.5}, "'threshold' parameter of StabilitySelector"),
         ({"alphas": []}, "'alphas' parameter of StabilitySelector"),
         ({"sample_fraction": 1.0}, "'sample_fraction' parameter of StabilitySelector"),

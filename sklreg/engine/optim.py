@@ -22,8 +22,6 @@ class Optimizer(ABC):
     """
 
     n_moments: int
-    longest_threshold: float
-    """The most that the prox may take from a weight in one step, in learning rates."""
 
     def __init__(
         self,
@@ -78,6 +76,16 @@ class Optimizer(ABC):
         times the gradient, and the prox must undo exactly that.
         """
 
+    @property
+    def longest(self) -> float:
+        """The most that the prox may take from a weight in this step, in learning rates."""
+        return math.inf
+
+    @property
+    def unmoved(self) -> float:
+        """The step size of weights whose gradients were zero so far, in learning rates."""
+        return math.inf
+
     @abstractmethod
     def step_size_of_groups(self, learning_rate: Tensor, block: Block) -> Tensor:
         """Return the step size that the weights of each group had in common, ``(K, 1)`` or ``(K, G)``.
@@ -100,7 +108,7 @@ class StepSizes:
 
     def __init__(self, optimizer: Optimizer, learning_rate: Tensor) -> None:
         self._optimizer, self._learning_rate = optimizer, learning_rate
-        self.longest = optimizer.longest_threshold * learning_rate
+        self.longest, self.unmoved = optimizer.longest * learning_rate, optimizer.unmoved * learning_rate
 
     def of_weights(self, columns: slice) -> Tensor:
         """Return the step sizes of single weights."""
@@ -121,12 +129,6 @@ class Adam(Optimizer):
 
     n_moments = 2
     beta1, beta2, epsilon = 0.9, 0.999, 1e-8
-    # Where a gradient has been zero so far (a unit that no sample of the first batches has switched on), the metric is
-    # zero and the threshold without bound: one step would delete weights for want of data.  The bound is the most that
-    # a step of Adam itself can be.  It changes no fixed point: a weight that is not zero rests where step and prox undo
-    # each other, and as sqrt(v) is no less than its mean gradient, the step is one learning rate at most; a weight that
-    # shall stay at zero does, because its step is no longer than the bound.
-    longest_threshold = (1 - beta1) / math.sqrt(1 - beta2)
 
     def _move(self, grad: Tensor, learning_rate: Tensor) -> None:
         # torch's own kernel makes one pass where single operations make seven.  It knows one learning rate for all
@@ -148,6 +150,19 @@ class Adam(Optimizer):
                 block.put(torch.where(block.models, block.view(first) * size, block.view(move)), move)
         self.params.addcmul_(move, learning_rate)
 
+    @property
+    def longest(self) -> float:
+        # Where a gradient has been zero so far (a unit that no sample of the first batches has switched on), the metric
+        # is zero and the threshold without bound: one step would delete weights for want of data.  The bound is the
+        # step of Adam to a gradient after many that were zero.  It changes no fixed point: where training rests, m is
+        # the gradient and sqrt(v) no less, and moves are one learning rate at most.  In the first step nothing is known
+        # yet of a network whose output layer begins at zero.
+        return 0.0 if self.n_steps == 1 else (1 - self.beta1) / math.sqrt(1 - self.beta2)
+
+    @property
+    def unmoved(self) -> float:
+        return 1 / self.epsilon
+
     def step_size(self, learning_rate: Tensor, columns: slice) -> Tensor:
         second = self.moments[1][:, : self.n_weights][:, columns]
         return self._inverse_root(second, out=self._scratch[:, : self.n_weights][:, columns]).mul_(learning_rate)
@@ -167,7 +182,6 @@ class SGD(Optimizer):
     """Stochastic gradient descent with heavy-ball momentum, as in torch: no dampening."""
 
     n_moments = 1
-    longest_threshold = math.inf
 
     def _move(self, grad: Tensor, learning_rate: Tensor) -> None:
         (velocity,) = self.moments

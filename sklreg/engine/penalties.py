@@ -25,6 +25,9 @@ class Metric(Protocol):
     longest: Tensor
     """The most that a prox may take from a weight, ``(K, 1)``."""
 
+    unmoved: Tensor
+    """The step size of weights whose gradients were zero so far, ``(K, 1)``."""
+
     def of_weights(self, columns: slice) -> Tensor:
         """Return the step sizes of weights that are on their own, ``(K, 1)`` or ``(K, n)``."""
 
@@ -225,7 +228,7 @@ class GroupLasso(NamedTuple):
         That is :math:`W_g` made shorter by :math:`s_g \lambda \sqrt{n_g}`, or zero where it is no longer than this.
         """
         groups = self.block.groups
-        threshold = torch.minimum(self.threshold(w, metric), self._longest(w, metric))
+        threshold = torch.minimum(self.threshold(w, metric), metric.longest * self.block.size(w).sqrt())
         length = groups.total(self.block.scaled(w).square()).sqrt()
         share = torch.where(length > threshold, 1 - threshold / length, (threshold == 0).to(w))
         self.block.view(w).mul_(groups.spread(share))
@@ -233,13 +236,11 @@ class GroupLasso(NamedTuple):
     def threshold(self, w: Tensor, metric: Metric) -> Tensor:
         """Return what the penalty takes from the length of each group, ``(K, G)``.
 
-        Where there was no gradient so far, the metric is zero, and what is taken is the most that a step can be.
+        Where there was no gradient so far, it is at most what as long a step for each weight takes.
         """
         step = metric.of_groups(self.block)
-        return torch.where(step > 0, step * self.by_group(), self._longest(w, metric) * (self.strength > 0))
-
-    def _longest(self, w: Tensor, metric: Metric) -> Tensor:
-        return metric.longest * self.block.size(w).sqrt()  # each weight moved by as much
+        least = torch.minimum(metric.unmoved * self.by_group(), metric.longest * self.block.size(w).sqrt())
+        return torch.where(step > 0, step * self.by_group(), least)
 
     def select(self, rows: Tensor) -> GroupLasso:
         """Return the penalty of the models of ``rows``."""
@@ -284,7 +285,8 @@ class Hierarchy(NamedTuple):
 
         is zero, or 0 where :math:`h(0) \ge 0`.  This function is concave, growing and made of lines: Newton's method
         climbs towards the root from its left, never passes it, and is there after a few steps.  NOTE: for :math:`s = t`
-        this is the paper's Hier-Prox.  ``longest`` bounds nothing here: the bounds hold after every step.
+        this is the paper's Hier-Prox.  ``longest`` bounds only groups without a gradient so far: the bounds
+        hold after every step.
         """
         block, groups, M = self.linear.block, self.bounded.groups, self.bound
         theta, W = block.scaled(w), self.bounded.view(w)

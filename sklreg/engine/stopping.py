@@ -11,7 +11,7 @@ class EarlyStopping:
 
     ``patience`` and ``min_delta`` are ``(K,)``.  An epoch is better than the best one if its score exceeds that by more
     than ``min_delta``; a model is out of patience after ``patience`` epochs in a row that were not.  Epochs up to
-    ``n_early`` ``(K,)`` do not count: they are neither better nor take patience.
+    ``n_early`` ``(K,)`` do not count: they take no patience, and the latest of them is remembered until one counts.
     """
 
     def __init__(self, state: Tensor, patience: Tensor, min_delta: Tensor, n_early: Tensor | None = None) -> None:
@@ -27,11 +27,11 @@ class EarlyStopping:
 
         A score that is not finite is never better, so a diverged state is never remembered.
         """
-        is_early = n_iter <= self.n_early
+        is_early = (n_iter <= self.n_early) & score.isfinite()
         better = (score > self.best_score + self.min_delta) & score.isfinite() & ~is_early
+        self.best_iter = torch.where(better | is_early, n_iter, self.best_iter)
+        self.best_state = torch.where((better | is_early)[:, None], state, self.best_state)
         self.best_score = torch.where(better, score, self.best_score)
-        self.best_iter = torch.where(better, n_iter, self.best_iter)
-        self.best_state = torch.where(better[:, None], state, self.best_state)
         self.wait = torch.where(better | is_early, 0, self.wait + 1)
         return self.wait >= self.patience
 

@@ -187,7 +187,8 @@ class _Stack:
             self.optimizer.moments = list(moments.to(self.static.device, self.static.dtype))
         patience, min_delta = (self._column(name, torch.float64) for name in ("patience", "min_delta"))
         # While a penalty grows, nobody is judged by it: it reaches its strength in this epoch.
-        n_growing = (self._column("penalty_warmup", torch.float64) * self._column("max_iter", torch.float64)).ceil() - 1
+        l1, warmup, max_iter = (self._column(name, torch.float64) for name in ("l1", "penalty_warmup", "max_iter"))
+        n_growing = torch.where(l1 > 0, (warmup * max_iter - 1e-9).ceil() - 1, 0)
         self.stopping = EarlyStopping(self.state, patience, min_delta, n_growing)
         self.mixup = Mixup([job.hyperparameters.mixup_alpha for job in jobs], [self._streams_of(job) for job in jobs])
         self.histories: list[list[dict[str, float]]] = [[] for _ in jobs]

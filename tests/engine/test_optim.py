@@ -129,7 +129,10 @@ def test_where_training_rests_the_objective_with_groups_is_stationary(kind, mome
 def test_no_gradient_so_far_does_not_let_the_prox_delete_a_weight():
     """Adam's metric is zero there: an unbounded threshold would take the whole weight in one step."""
     w = torch.tensor([[0.5]], dtype=torch.float64)
-    ours(Adam, w, l1=[1e-3]).step(torch.zeros(1, 1, dtype=torch.float64), column([1e-3]))
+    optimizer = ours(Adam, w, l1=[1e-3])
+    optimizer.step(torch.zeros(1, 1, dtype=torch.float64), column([1e-3]))
+    assert w.item() == 0.5
+    optimizer.step(torch.zeros(1, 1, dtype=torch.float64), column([1e-3]))
     assert 0.49 < w.item() < 0.5
 
 

@@ -38,7 +38,7 @@ class Steps:
     """The metric of steps that are given: for single weights, and for the groups of each block in turn."""
 
     def __init__(self, single, *groups, longest=math.inf):
-        self.single, self.groups, self.longest = single, groups, t(longest)
+        self.single, self.groups, self.longest, self.unmoved = single, groups, t(longest), t(1e8)
 
     def of_weights(self, columns):
         return self.single if self.single.shape[1] == 1 else self.single[:, columns]

@@ -80,6 +80,16 @@ def test_epochs_that_do_not_count_are_not_remembered_and_take_no_patience():
     assert [row[1] for row in out] == [False, False, True, True, True, True]
 
 
+def test_until_an_epoch_counts_the_latest_is_remembered():
+    inf = torch.tensor([torch.inf])
+    stopping = EarlyStopping(torch.zeros(1, 1), inf, torch.zeros(1), n_early=torch.tensor([3.0]))
+    for epoch, score in enumerate([9.0, 8.0, math.nan], 1):
+        stopping.update(torch.tensor([score]), torch.full((1, 1), float(epoch)), epoch)
+    assert stopping.best_iter.item() == stopping.best_state.item() == 2
+    stopping.update(torch.tensor([-5.0]), torch.full((1, 1), 4.0), 4)
+    assert stopping.best_iter.item() == stopping.best_state.item() == 4
+
+
 def test_an_improvement_of_exactly_min_delta_is_none():
     stopping = EarlyStopping(torch.zeros(1, 1), torch.tensor([9.0]), torch.tensor([0.25]))
     for epoch, score in enumerate((0.5, 0.75, 0.875), start=1):
