@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import make_classification, make_regression
 from sklearn.feature_selection import SelectFromModel
-from sklearn.linear_model import ElasticNet, LogisticRegression, MultiTaskElasticNet
+from sklearn.linear_model import ElasticNet, LogisticRegression, LogisticRegressionCV, MultiTaskElasticNet
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -47,7 +47,9 @@ def test_single_columns_of_the_linear_model_are_the_elastic_net(data, scale):
 def test_single_columns_of_the_linear_classifier_are_logistic_regression():
     X, y = make_classification(150, 8, random_state=0)
     ours = ElasticNetMLPClassifier(penalty_groups="features", alpha=0.05, l1_ratio=0.9, **CONVEX).fit(X, y)
-    theirs = LogisticRegression(C=1 / (150 * 0.05), l1_ratio=0.9, solver="saga", tol=1e-10, max_iter=10_000).fit(X, y)
+    penalty = {} if hasattr(LogisticRegressionCV(), "use_legacy_attributes") else {"penalty": "elasticnet"}
+    saga = {"solver": "saga", "tol": 1e-10, "max_iter": 10_000}
+    theirs = LogisticRegression(C=1 / (150 * 0.05), l1_ratio=0.9, **saga, **penalty).fit(X, y)
     assert_allclose(ours.coefs_[0][:, 0], theirs.coef_[0], atol=1e-4)
 
 

@@ -37,6 +37,10 @@ CONVEX = {
     "random_state": 0,
 }
 NETWORK = {"hidden_layer_sizes": (8,), "learning_rate_init": 0.02, "max_iter": 30, "random_state": 0}
+# What scikit-learn calls them now, and what it called them before.
+IS_NEW = hasattr(LogisticRegressionCV(), "use_legacy_attributes")
+EIGHT_ALPHAS = {"alphas": 8} if IS_NEW else {"n_alphas": 8}
+LEGACY = {"use_legacy_attributes": False} if IS_NEW else {"penalty": "elasticnet"}
 SETTLED = {"early_stopping": False, "learning_rate": "cosine", "penalty_warmup": 0.3}
 pytestmark = pytest.mark.filterwarnings("ignore:.*has dropped all", "ignore:.*features are left. Training was too")
 KINDS = ["weights", "features", "neurons", "hierarchical"]
@@ -140,7 +144,7 @@ def test_scores_are_those_of_the_predictions_of_each_fold(classes):
 def test_without_hidden_layers_the_path_is_scikit_learns(regression):
     X, y = regression
     ours = elastic_net_mlp_path(X, y, l1_ratio=0.7, alphas=8, **CONVEX)
-    alphas, coefs, _ = enet_path(X - X.mean(axis=0), y - y.mean(), l1_ratio=0.7, alphas=8, tol=1e-12)
+    alphas, coefs, _ = enet_path(X - X.mean(axis=0), y - y.mean(), l1_ratio=0.7, tol=1e-12, **EIGHT_ALPHAS)
     assert_allclose(ours.alphas, alphas, rtol=1e-8)
     assert_allclose(ours.coefs[0][:, 0], coefs, atol=1e-4)
     assert_array_equal(ours.feature_importances > 0, coefs != 0)
@@ -148,10 +152,10 @@ def test_without_hidden_layers_the_path_is_scikit_learns(regression):
 
 def test_without_hidden_layers_cross_validation_is_scikit_learns(regression):
     X, y = regression
-    setting = {"alphas": 8, "l1_ratio": [0.5, 0.9], "cv": 3}
+    setting = {"l1_ratio": [0.5, 0.9], "cv": 3}
     weight = np.random.default_rng(0).uniform(0.5, 2, len(y))
-    ours = ElasticNetMLPCV(**setting, **CONVEX).fit(X, y, weight)
-    theirs = ElasticNetCV(**setting, tol=1e-10).fit(X, y, weight)
+    ours = ElasticNetMLPCV(alphas=8, **setting, **CONVEX).fit(X, y, weight)
+    theirs = ElasticNetCV(**EIGHT_ALPHAS, **setting, tol=1e-10).fit(X, y, weight)
     assert_allclose(ours.alphas_, theirs.alphas_, rtol=1e-8)
     assert_allclose(ours.mse_path_, theirs.mse_path_, rtol=1e-3)
     assert_allclose([ours.alpha_, ours.l1_ratio_], [theirs.alpha_, theirs.l1_ratio_], rtol=1e-8)
@@ -165,9 +169,10 @@ def test_without_hidden_layers_the_classifier_is_logistic_regression(classes):
     ours = ElasticNetMLPClassifierCV(alphas=alphas, l1_ratio=0.9, cv=folds, scoring="roc_auc", **CONVEX).fit(X, y)
     theirs = LogisticRegressionCV(
         Cs=1 / (100 * alphas), l1_ratios=[0.9], cv=folds, scoring="roc_auc", solver="saga", tol=1e-8, max_iter=10_000,
-        use_legacy_attributes=False,
+        **LEGACY,
     ).fit(X, y)  # fmt: skip
-    assert_allclose(ours.scores_, theirs.scores_[:, 0].T, atol=3e-3)  # of few pairs each
+    scores = theirs.scores_[:, 0] if IS_NEW else theirs.scores_[1][:, :, 0]
+    assert_allclose(ours.scores_, scores.T, atol=3e-3)  # of few pairs each
 
 
 # The path ---------------------------------------------------------------------------------------------------------

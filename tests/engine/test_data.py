@@ -47,7 +47,7 @@ def test_sparse_rows_are_the_dense_ones_also_with_entries_stored_twice(seed, den
 
 def test_a_slice_of_sparse_rows_ends_with_the_table_as_one_of_dense_rows_does():
     """Tables of unequal length are read in slices of the longest: an index past the end was an error."""
-    X = sparse.random_array((5, 3), density=0.5, format="csr", random_state=0)
+    X = sparse.csr_array(sparse.random(5, 3, density=0.5, random_state=0))
     rows = CSRRows(
         *(torch.from_numpy(a.copy()) for a in (X.indptr.astype(np.int64), X.indices.astype(np.int64), X.data)), 3
     )
