@@ -92,10 +92,10 @@ def batched_training(
         yield
 
 
-class BatchedTrainingBackend(ParallelBackendBase):
-    """The choices of a block; every parallel call inside it gets a backend of its own, made of these.
+class _BackendOfCall(ParallelBackendBase):
+    """joblib's view of a call in a :class:`~sklreg._meeting.Meeting`: tasks, and callbacks for their results.
 
-    With a ``meeting`` it stands for the calls that a task of this meeting makes.
+    Without a ``meeting`` it is an outermost call, and has one of its own.
     """
 
     supports_retrieve_callback = True
@@ -117,30 +117,6 @@ class BatchedTrainingBackend(ParallelBackendBase):
             raise ValueError(f"max_models of batched_training must be None or an int from 1 on; got {max_models!r}.")
         self.max_models, self.device, self.verbose, self.meeting = max_models, device, verbose, meeting
 
-    def effective_n_jobs(self, n_jobs: int | None) -> int:
-        """Answer those who cut their work into as many pieces.
-
-        Outside of tasks there are to be many, as each may be a fit.  Inside, it is rather a step on the way to one.
-        """
-        n_workers = _n_workers(n_jobs)
-        return n_workers if self.meeting is not None else self.max_models or _MANY
-
-    def configure(self, n_jobs: int = 1, parallel: Any = None, **kwargs: Any) -> int:
-        """Hand over to a backend for this call alone."""
-        raise FallbackToBackend(
-            _BackendOfCall(self.nesting_level, self.max_models, self.device, self.verbose, self.meeting)
-        )
-
-    def submit(self, func: Callable[[], Any], callback: Callable[[Future[Any]], None] | None = None) -> Future[Any]:
-        """Refuse: tasks go to the backend of their call."""
-        raise NotImplementedError
-
-    apply_async = submit  # its name before joblib 1.5
-
-
-class _BackendOfCall(BatchedTrainingBackend):
-    """joblib's view of a call in a :class:`~sklreg._meeting.Meeting`: tasks, and callbacks for their results."""
-
     call: Call | None = None
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
@@ -150,7 +126,7 @@ class _BackendOfCall(BatchedTrainingBackend):
 
     def configure(self, n_jobs: int = 1, parallel: Any = None, **kwargs: Any) -> int:
         self.n_workers = _n_workers(n_jobs)
-        return ParallelBackendBase.configure(self, n_jobs=n_jobs, parallel=parallel)  # type: ignore[no-any-return]
+        return super().configure(n_jobs=n_jobs, parallel=parallel)  # type: ignore[no-any-return]
 
     def get_nested_backend(self) -> tuple[ParallelBackendBase, None]:
         """Return a backend for the calls that one task makes: their tasks come to the same meeting."""
@@ -202,6 +178,27 @@ class _BackendOfCall(BatchedTrainingBackend):
             self.meeting.close(call, _GRACE if call.is_aborted() else None)
 
 
+class BatchedTrainingBackend(_BackendOfCall):
+    """The choices of a block; every parallel call inside it gets a backend of its own, made of these.
+
+    With a ``meeting`` it stands for the calls that a task of this meeting makes.
+    """
+
+    def effective_n_jobs(self, n_jobs: int | None) -> int:
+        """Answer those who cut their work into as many pieces.
+
+        Outside of tasks there are to be many, as each may be a fit.  Inside, it is rather a step on the way to one.
+        """
+        n_workers = _n_workers(n_jobs)
+        return n_workers if self.meeting is not None else self.max_models or _MANY
+
+    def configure(self, n_jobs: int = 1, parallel: Any = None, **kwargs: Any) -> int:
+        """Hand over to a backend for this call alone."""
+        raise FallbackToBackend(
+            _BackendOfCall(self.nesting_level, self.max_models, self.device, self.verbose, self.meeting)
+        )
+
+
 def _n_workers(n_jobs: int | None) -> int:
     """Return how many tasks run Python code at a time: more than there are cores would only disturb one another."""
     if n_jobs == 0:
@@ -216,7 +213,7 @@ register_parallel_backend("sklreg", BatchedTrainingBackend)
 def device_of_block() -> str | None:
     """Return the device that the surrounding ``batched_training`` asks for, if any."""
     backend, _ = get_active_backend()
-    return backend.device if isinstance(backend, BatchedTrainingBackend) else None
+    return backend.device if isinstance(backend, _BackendOfCall) else None
 
 
 def hold_once(job: Job) -> Job:

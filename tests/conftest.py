@@ -1,10 +1,11 @@
-"""Jobs for the engine."""
+"""Jobs for the engine, and a record of what it was asked to train."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
+import sklreg._batched
 from sklreg.engine import DenseRows, Hyperparameters, Job, OutputUnits, Samples, Static, count_batches
 
 
@@ -55,3 +56,16 @@ def make_job():
         )
 
     return make
+
+
+@pytest.fixture
+def trainings(monkeypatch):
+    """Return how many fits were trained in each call of the engine."""
+    train, sizes = sklreg._batched.train, []
+
+    def counting(jobs, *args):
+        sizes.append(len(jobs))
+        return train(jobs, *args)
+
+    monkeypatch.setattr(sklreg._batched, "train", counting)
+    return sizes

@@ -61,19 +61,6 @@ def interruptible():
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.fixture
-def sizes(monkeypatch):
-    """Return the list of how many fits were trained in each call of the engine."""
-    train, sizes = sklreg._batched.train, []
-
-    def counting(jobs, *args):
-        sizes.append(len(jobs))
-        return train(jobs, *args)
-
-    monkeypatch.setattr(sklreg._batched, "train", counting)
-    return sizes
-
-
 def scores(**search):
     parameters = {"cv": 3, "refit": False, **search}
     return GridSearchCV(**parameters).fit(X, y).cv_results_["mean_test_score"]
@@ -170,19 +157,19 @@ def test_a_timeout_does_not_wait_for_a_task_that_sleeps():
 
 
 @pytest.mark.parametrize("inner", [None, 2])
-def test_searches_in_searches_meet(sizes, inner):
+def test_searches_in_searches_meet(trainings, inner):
     search = GridSearchCV(net(), {"l2": [0.0, 0.1]}, cv=2, n_jobs=inner)
     with batched_training():
         together = cross_val_score(search, X, y, cv=3)
-    assert max(sizes) >= 3 * 4
+    assert max(trainings) >= 3 * 4
     assert_array_equal(together, cross_val_score(search.set_params(n_jobs=None), X, y, cv=3))
 
 
-def test_searches_in_searches_find_room_however_small_the_bound(sizes):
+def test_searches_in_searches_find_room_however_small_the_bound(trainings):
     search = GridSearchCV(net(), {"l2": [0.0, 0.1]}, cv=2)
     with batched_training(max_models=2):
         together = cross_val_score(search, X, y, cv=3)
-    assert max(sizes) == 2
+    assert max(trainings) == 2
     assert_array_equal(together, cross_val_score(search, X, y, cv=3))
 
 
@@ -228,11 +215,11 @@ def small_fit(seed):
 
 
 @pytest.mark.parametrize("max_models", [None, 64])
-def test_a_thousand_tasks(sizes, max_models):
+def test_a_thousand_tasks(trainings, max_models):
     with batched_training(max_models=max_models):
         together = Parallel()(delayed(small_fit)(seed % 10) for seed in range(1000))
-    assert sum(sizes) == 1000
-    assert max(sizes) == (max_models or 1000)
+    assert sum(trainings) == 1000
+    assert max(trainings) == (max_models or 1000)
     alone = [small_fit(seed) for seed in range(10)]
     for k, coefs in enumerate(together):
         np.testing.assert_allclose(coefs, alone[k % 10], rtol=1e-12)
@@ -246,10 +233,10 @@ def test_few_tasks_dispatched_at_a_time(pre_dispatch):
     assert_array_equal(together, scores(**search))
 
 
-def test_one_model_at_a_time_is_the_plain_search(sizes):
+def test_one_model_at_a_time_is_the_plain_search(trainings):
     with batched_training(max_models=1):
         cross_val_score(net(), X, y)
-    assert set(sizes) == {1}
+    assert set(trainings) == {1}
 
 
 def fit_in_processes():
@@ -358,7 +345,7 @@ def test_a_slow_task_that_starts_no_tasks_of_its_own_and_then_fits(monkeypatch):
         assert Parallel()([delayed(waits_for_it)(), delayed(slow)()]) == [1, 2]
 
 
-def test_steps_that_all_are_slow_are_waited_for_longer_each_time(monkeypatch, sizes):
+def test_steps_that_all_are_slow_are_waited_for_longer_each_time(monkeypatch, trainings):
     monkeypatch.setattr(sklreg._meeting, "LONG_WITHOUT_EVENT", 0.05)
 
     def slow(k):
@@ -367,7 +354,7 @@ def test_steps_that_all_are_slow_are_waited_for_longer_each_time(monkeypatch, si
 
     with batched_training():
         assert Parallel()(delayed(slow)(k) for k in range(1, 7)) == [1, 2, 3, 4, 5, 6]
-    assert max(sizes) >= 3
+    assert max(trainings) >= 3
 
 
 def test_a_task_that_waits_for_what_another_holds_in_its_fit(monkeypatch):
@@ -443,7 +430,7 @@ def test_global_state_is_as_before():
     assert len([w for w in told if "told by the scorer" in str(w.message)]) == 5
 
 
-def test_a_task_takes_its_warnings_filters_through_its_fit(sizes):
+def test_a_task_takes_its_warnings_filters_through_its_fit(trainings):
     def heard(category):
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
@@ -455,7 +442,7 @@ def test_a_task_takes_its_warnings_filters_through_its_fit(sizes):
     with batched_training():
         assert Parallel()(delayed(heard)(c) for c in (UserWarning, FutureWarning)) == [[UserWarning], [FutureWarning]]
     assert warnings.filters == filters
-    assert sizes == [2]
+    assert trainings == [2]
 
 
 def test_a_failing_call_does_not_hold_up_another_of_the_same_block():

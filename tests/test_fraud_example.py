@@ -129,7 +129,7 @@ def test_bad_option_is_refused(run, arguments, message):
 @pytest.mark.parametrize("name", ["creditcard_ulb_rep", "vehicle_claim_fraud"])
 def test_real_table_gives_all_tables_and_figures(tmp_path, run, name):
     table = REAL_TABLES / name / "data.parquet"
-    if not table.is_file():
+    if not table.is_file():  # these tables are no part of the project, which must pass without them
         pytest.skip(f"the real table {name} is not in ../shared/data beside the repository")
     done = run(*QUICK, "--data", table, "--max-rows", "8000", "--output", tmp_path)
     assert_complete(done, tmp_path)

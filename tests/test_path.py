@@ -37,7 +37,7 @@ CONVEX = {
     "random_state": 0,
 }
 NETWORK = {"hidden_layer_sizes": (8,), "learning_rate_init": 0.02, "max_iter": 30, "random_state": 0}
-# What scikit-learn calls them now, and what it called them before.
+# What scikit-learn trainings them now, and what it called them before.
 IS_NEW = hasattr(LogisticRegressionCV(), "use_legacy_attributes")
 EIGHT_ALPHAS = {"alphas": 8} if IS_NEW else {"n_alphas": 8}
 LEGACY = {"use_legacy_attributes": False} if IS_NEW else {"penalty": "elasticnet"}
@@ -55,20 +55,6 @@ def regression():
 @pytest.fixture(scope="module")
 def classes():
     return make_classification(150, 8, n_informative=3, flip_y=0.1, random_state=1)
-
-
-@pytest.fixture
-def calls(monkeypatch):
-    """Count the jobs of every call of the engine."""
-    counts = []
-    train = sklreg._batched.train
-
-    def counting(jobs, *args):
-        counts.append(len(jobs))
-        return train(jobs, *args)
-
-    monkeypatch.setattr(sklreg._batched, "train", counting)
-    return counts
 
 
 # Rows are fits ---------------------------------------------------------------------------------------------------
@@ -90,14 +76,14 @@ def test_rows_of_a_path_are_single_fits(regression, kind, setting):
 
 
 @pytest.mark.parametrize("class_weight", [None, "balanced"])
-def test_cross_validation_is_what_a_grid_search_of_single_fits_finds(classes, class_weight, calls):
+def test_cross_validation_is_what_a_grid_search_of_single_fits_finds(classes, class_weight, trainings):
     X, y = classes
     weight = np.random.default_rng(0).uniform(0.5, 2, len(y))
     folds = StratifiedKFold(3)
     setting = {**NETWORK, **SETTLED, "class_weight": class_weight}
     model = ElasticNetMLPClassifierCV(alphas=[0.2, 0.02], l1_ratio=[0.5, 1.0], cv=folds, scoring="roc_auc", **setting)
     model.fit(X, y, weight)
-    assert calls == [2 * 2 * (3 + 1)]
+    assert trainings == [2 * 2 * (3 + 1)]
     search = GridSearchCV(
         ElasticNetMLPClassifier(**setting), {"l1_ratio": [0.5, 1.0], "alpha": [0.2, 0.02]}, cv=folds, scoring="roc_auc"
     ).fit(X, y, sample_weight=weight)
@@ -266,19 +252,19 @@ def test_the_k_best_of_the_path_are_a_step_of_a_pipeline(regression):
     assert min(entered[[int(n[1:]) for n in names]]) >= np.sort(entered)[-3]
 
 
-def test_a_search_over_cross_validated_selections_meets_in_one_training(classes, calls):
+def test_a_search_over_cross_validated_selections_meets_in_one_training(classes, trainings):
     X, y = classes
     chooser = ElasticNetMLPClassifierCV(alphas=[0.1, 0.01], cv=2, **{**NETWORK, "max_iter": 5})
     pipeline = make_pipeline(StandardScaler(), SelectFromModel(chooser), ElasticNetMLPClassifier(**NETWORK))
     grid = {"selectfrommodel__estimator__penalty_groups": ["weights", "features"]}
     search = GridSearchCV(pipeline, grid, cv=2)
     alone = clone(search).fit(X, y).cv_results_["mean_test_score"]
-    calls.clear()
+    trainings.clear()
     with batched_training():
         together = search.fit(X, y).cv_results_["mean_test_score"]
     assert_allclose(together, alone)
     # Four tasks hand in both alphas on two folds and on all samples; then each its last step; then the refit.
-    assert calls == [4 * 2 * 3, 4, 6, 1]
+    assert trainings == [4 * 2 * 3, 4, 6, 1]
 
 
 def test_cross_validation_of_a_cross_validated_estimator_is_the_same_under_batched_training(regression):

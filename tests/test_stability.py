@@ -11,7 +11,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ElasticNet
 from sklearn.pipeline import make_pipeline
 
-import sklreg._batched
 from sklreg import ElasticNetMLP, ElasticNetMLPClassifier, StabilitySelector, elastic_net_mlp_path
 
 SETTING = {
@@ -27,13 +26,11 @@ def data():
     return X, 2 * X[:, 3] + X[:, 7] + 0.5 * rng.normal(size=200)
 
 
-def test_features_that_matter_are_selected_and_all_fits_are_one_computation(data, monkeypatch):
+def test_features_that_matter_are_selected_and_all_fits_are_one_computation(data, trainings):
     X, y = data
-    counts, train = [], sklreg._batched.train
-    monkeypatch.setattr(sklreg._batched, "train", lambda jobs: counts.append(len(jobs)) or train(jobs))
     selector = StabilitySelector(ElasticNetMLP(**SETTING), n_resamples=10, alphas=8, threshold=0.9, random_state=0)
     selector.fit(X, y)
-    assert counts == [80]
+    assert trainings == [80]
     assert selector.get_support(indices=True).tolist() == [3, 7]
     assert selector.selection_probabilities_.sum() <= selector.n_features_per_fit_ + 1e-9
     assert_array_equal(selector.transform(X), X[:, [3, 7]])
