@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from sklreg.engine.data import Buffer
 from sklreg.engine.penalties import Block, Penalty
 
 
@@ -38,6 +39,7 @@ class Optimizer(ABC):
         self.n_steps = 0
         self.moments = [torch.zeros_like(params) for _ in range(self.n_moments)]
         self._scratch = torch.empty_like(params)
+        self.buffers = Buffer(), Buffer()
         # Asked once, not in every step: on a GPU the answer means waiting for it.
         self._has_prox, self._has_l2 = penalty.has_prox, penalty.has_l2
         self._has_decay = bool((weight_decay > 0).any())
@@ -107,7 +109,7 @@ class StepSizes:
     """The metric of an optimizer's last move."""
 
     def __init__(self, optimizer: Optimizer, learning_rate: Tensor) -> None:
-        self._optimizer, self._learning_rate = optimizer, learning_rate
+        self._optimizer, self._learning_rate, self.buffers = optimizer, learning_rate, optimizer.buffers
         self.longest, self.unmoved = optimizer.longest * learning_rate, optimizer.unmoved * learning_rate
 
     def of_weights(self, columns: slice) -> Tensor:

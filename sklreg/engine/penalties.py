@@ -16,6 +16,8 @@ from typing import NamedTuple, Protocol, Self
 import torch
 from torch import Tensor
 
+from sklreg.engine.data import Buffer
+
 _NEWTON_STEPS = 30  # the most; few are taken
 
 
@@ -27,6 +29,9 @@ class Metric(Protocol):
 
     unmoved: Tensor
     """The step size of weights whose gradients were zero so far, ``(K, 1)``."""
+
+    buffers: tuple[Buffer, Buffer]
+    """Memory for what a prox works on."""
 
     def of_weights(self, columns: slice) -> Tensor:
         """Return the step sizes of weights that are on their own, ``(K, 1)`` or ``(K, n)``."""
@@ -142,6 +147,12 @@ class Groups:
         """Return the sums ``(K, n_groups)`` over the groups of ``(K, n_rows, n_columns)``."""
         by_row = values.sum(-1)
         return by_row if self.members is None else torch.nn.functional.pad(by_row, (0, 1))[:, self.members].sum(-1)
+
+    def sizes(self, values: Tensor, buffer: Buffer) -> Tensor:
+        """Return ``(K, n_groups, n)``: for every group all its absolute values in one row, and zeros."""
+        if self.members is None:
+            return torch.abs(values, out=buffer.shaped(values, *values.shape))
+        return torch.nn.functional.pad(values, (0, 0, 0, 1))[:, self.members].flatten(2).abs_()
 
     def spread(self, values: Tensor) -> Tensor:
         """Return for each row what its group has, ``(K, n_rows, 1)``, of ``(K, n_groups)``."""
@@ -284,43 +295,63 @@ class Hierarchy(NamedTuple):
         .. math:: h(r) = r - \|F \theta\| + s \lambda \sqrt{n_g} - \tfrac{s}{t} M \sum_i (|W_i| - M r)_+
 
         is zero, or 0 where :math:`h(0) \ge 0`.  This function is concave, growing and made of lines: Newton's method
-        climbs towards the root from its left, never passes it, and is there after a few steps.  NOTE: for :math:`s = t`
-        this is the paper's Hier-Prox.  ``longest`` bounds only groups without a gradient so far: the bounds
-        hold after every step.
+        climbs towards the root from its left, never passes it, and is there once its steps no longer change which
+        :math:`|W_i|` are cut, after a few.  NOTE: for :math:`s = t` this is the paper's Hier-Prox.  ``longest`` bounds
+        only groups without a gradient so far: the bounds hold after every step.
         """
         block, groups, M = self.linear.block, self.bounded.groups, self.bound
         theta, W = block.scaled(w), self.bounded.view(w)
-        size = W.abs()
         step, bounded_step = metric.of_groups(block), metric.of_groups(self.bounded)
         # In the first step there is no gradient for W yet, as the output layer starts at zero: equal steps, then.
-        pull = M * torch.where(bounded_step > 0, step / bounded_step, 1)
+        ratio = torch.where(bounded_step > 0, step / bounded_step, 1)
         length = groups.total(theta.square()).sqrt()
         target = length - self.linear.threshold(w, metric)
-
-        is_zero = target + pull * groups.total(size) <= 0
-        r, excess = target.clamp_min(0).masked_fill_(is_zero, 0), torch.empty_like(size)
-        for _ in range(_NEWTON_STEPS):
-            excess = torch.sub(size, groups.spread(M * r), out=excess).clamp_min_(0)
-            h = r - target - pull * groups.total(excess)
-            further = r - h / (1 + M * pull * groups.total(excess.sign_()))
-            further = torch.where(is_zero, 0, torch.maximum(further, r))
-            has_moved = further - r > 8 * torch.finfo(r.dtype).eps * further
-            r = torch.where(has_moved, further, r)
-            # Asking a GPU would mean waiting for it.
-            if not r.is_cuda and not bool(has_moved.any()):
-                break
+        least = M * target
+        bound = _least_bound(groups.sizes(W, metric.buffers[0]), least, M.square() * ratio, metric.buffers)
+        r = torch.where(bound > least, bound / M, target.clamp_min(0))
 
         any_direction = 1 / self.linear.block.size(w).sqrt()  # of a linear part that is zero and may not stay so
         theta = torch.where(
             groups.spread(length) > 0, theta * groups.spread(r / length), groups.spread(r * any_direction)
         )
         block.put(theta if block.factor is None else theta / block.factor, w)
-        bound = groups.spread(M * r)
-        W.copy_(torch.minimum(torch.maximum(W, -bound), bound))
+        bound = groups.spread(bound)
+        torch.maximum(W, -bound, out=W)
+        torch.minimum(W, bound, out=W)
 
     def select(self, rows: Tensor) -> Hierarchy:
         """Return the penalty of the models of ``rows``."""
         return Hierarchy(self.linear.select(rows), self.bounded.select(rows), self.bound[rows])
+
+
+def _least_bound(size: Tensor, least: Tensor, pull: Tensor, buffers: tuple[Buffer, Buffer]) -> Tensor:
+    r"""Return the :math:`b \ge 0` where :math:`b = least + pull \sum_i (size_i - b)_+`, or 0 where there is none.
+
+    ``size`` ``(K, G, n)`` may lie in the first of the buffers; ``least`` and ``pull`` are ``(K, G)``.
+    """
+    of_size, other = buffers
+    shape, (size, least, pull) = least.shape, (values.flatten(0, 1) for values in (size, least, pull))
+    bound, n_above = least.clamp_min(0), torch.zeros_like(least)
+    bounds, places = bound, None  # of those that are still looked for
+    for _ in range(_NEWTON_STEPS):
+        excess = torch.sub(size, bound[:, None], out=other.shaped(size, *size.shape)).clamp_min_(0)
+        total, n_before, n_above = excess.sum(1), n_above, excess.sign_().sum(1)
+        # Where as many entries are above the bound as before, it has been found.
+        root = least.addcmul(pull, total.addcmul_(bound, n_above)).div_(1 + pull * n_above)
+        is_left = (root > bound).logical_and_(n_above != n_before)
+        bound = torch.maximum(root, bound)
+        bounds = bound if places is None else bounds.index_copy(0, places, bound)
+        if bound.is_cuda:  # asking it which are found would mean waiting for it
+            continue
+        left = torch.nonzero(is_left)[:, 0]
+        if len(left) == 0:
+            break
+        if 2 * len(left) < len(bound):
+            size = torch.index_select(size, 0, left, out=other.shaped(size, len(left), size.shape[1]))
+            bound, n_above, least, pull = bound[left], n_above[left], least[left], pull[left]
+            places = left if places is None else places[left]
+            of_size, other = other, of_size
+    return bounds.unflatten(0, shape)
 
 
 class Grouped(NamedTuple):

@@ -19,12 +19,13 @@ _BYTES_ON_CPU = 2**26  # of all that a stack touches; more is not faster, and ta
 _SHARE_OF_GPU_MEMORY = 0.5
 _FEW_ROWS = 8  # of one size are put together with rows of another; also, what is worth a thread of its own
 _WASTE = 1.1  # by this factor rows may differ in their number of samples; the missing ones are computed in vain
+_UNEVEN = 1.12  # by this factor the last thread may end later than the mean
 _COPIES_OF_STATE = 8  # state, best state, gradient, moments, and an optimizer's intermediate results
 _COPIES_OF_ACTIVATIONS = 3
 
 
 def plan(jobs: Sequence[Job], n_threads: int) -> list[list[int]]:
-    """Return stacks of indices into ``jobs``, each job in one; enough stacks for ``n_threads`` where there can be."""
+    """Return stacks of indices into ``jobs``, each job in one; as much of the work for each of ``n_threads``."""
     groups: dict[object, list[int]] = {}
     for i, job in enumerate(jobs):
         # All rows of a stack are as far in their steps: the optimizer's bias corrections are one number for all.
@@ -33,13 +34,18 @@ def plan(jobs: Sequence[Job], n_threads: int) -> list[list[int]]:
     for group in groups.values():
         for part in _of_similar_size(jobs, group):
             stacks += cut(_neighbours(jobs, part), _widest(jobs[part[-1]]))
-    if all(job.static.device.type == "cpu" for job in jobs):
-        while len(stacks) < n_threads and max(map(len, stacks)) >= 2 * _FEW_ROWS:
-            stacks.sort(key=len)
-            widest = stacks.pop()
-            stacks += cut(widest, -(-len(widest) // 2))
+    flops = [_flops(job) for job in jobs]
+
+    def work(stack: list[int]) -> float:
+        return sum(flops[i] for i in stack)
+
     # The longest first, so that no thread is left with a long one at the end.
-    return sorted(stacks, key=len, reverse=True)
+    stacks.sort(key=work, reverse=True)
+    if all(job.static.device.type == "cpu" for job in jobs):
+        while len(stacks[0]) >= 2 * _FEW_ROWS and not _are_even(list(map(work, stacks)), n_threads):
+            stacks[:1] = cut(stacks[0], -(-len(stacks[0]) // 2))
+            stacks.sort(key=work, reverse=True)
+    return stacks
 
 
 def _neighbours(jobs: Sequence[Job], indices: list[int]) -> list[int]:
@@ -75,6 +81,20 @@ def _of_similar_size(jobs: Sequence[Job], indices: list[int]) -> list[list[int]]
 
 def _sizes(job: Job) -> tuple[int, int]:
     return len(job.train_set), 0 if job.validation_set is None else len(job.validation_set)
+
+
+def _flops(job: Job) -> float:
+    """Return what a job costs at most, up to a factor."""
+    units = [job.static.n_features, *job.static.hidden_layer_sizes, job.static.n_outputs]
+    return float(sum(n_in * n_out for n_in, n_out in pairwise(units))) * len(job.train_set) * job.hyperparameters.max_iter
+
+
+def _are_even(work: Sequence[float], n_threads: int) -> bool:
+    """Whether threads that each take the next stack when done with one end at about the same time."""
+    loads = [0.0] * n_threads
+    for of_stack in work:
+        loads[loads.index(min(loads))] += of_stack
+    return max(loads) <= _UNEVEN * sum(loads) / n_threads
 
 
 def cut(indices: list[int], width: int) -> list[list[int]]:

@@ -30,7 +30,7 @@ class EarlyStopping:
         is_early = (n_iter <= self.n_early) & score.isfinite()
         better = (score > self.best_score + self.min_delta) & score.isfinite() & ~is_early
         self.best_iter = torch.where(better | is_early, n_iter, self.best_iter)
-        self.best_state = torch.where((better | is_early)[:, None], state, self.best_state)
+        torch.where((better | is_early)[:, None], state, self.best_state, out=self.best_state)
         self.best_score = torch.where(better, score, self.best_score)
         self.wait = torch.where(better | is_early, 0, self.wait + 1)
         return self.wait >= self.patience

@@ -339,7 +339,7 @@ class _Stack:
         """Write the epoch down, and let the rows go that are done."""
         finite = train_loss.isfinite() & self.state.sum(1).isfinite()
         for moment in self.optimizer.moments:  # one that has overflowed would hold its weight still for good
-            finite &= moment.isfinite().all(1)
+            finite &= torch.linalg.vector_norm(moment, torch.inf, dim=1).isfinite()
         if validation_loss is not None:
             finite &= validation_loss.isfinite()
         criterion = torch.where(finite, -train_loss * self.loss_unit if score is None else score, torch.nan)
