@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 
 import sklreg._batched
 from sklreg.engine import DenseRows, Hyperparameters, Job, OutputUnits, Samples, Static, count_batches
+
+# Processes side by side (pytest -n) share the cores: threads that wait for one another hold all of them up.
+if n_processes := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    torch.set_num_threads(max(1, torch.get_num_threads() // n_processes))
 
 
 def make_samples(n, d, dtype=torch.float64, seed=0, weighted=False):

@@ -227,7 +227,7 @@ def test_penalties_are_of_the_mean_loss_and_not_of_its_history(make_job):
         {"mixup_alpha": 0.5, "weighted": True},
         {"l1": 1e-3, "l2": 1e-2, "hidden": (16,), "score": lambda raw: -float((raw**2).mean())},
     ],
-    ids=str,
+    ids=lambda setting: "-".join(setting) or "default",
 )
 def test_rows_of_different_sizes_are_the_single_fits(make_job, normalization, setting):
     """Smaller rows are filled up with samples that weigh nothing and draw nothing."""
