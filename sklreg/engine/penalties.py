@@ -351,7 +351,7 @@ def _least_bound(size: Tensor, least: Tensor, pull: Tensor, buffers: tuple[Buffe
             bound, n_above, least, pull = bound[left], n_above[left], least[left], pull[left]
             places = left if places is None else places[left]
             of_size, other = other, of_size
-    return bounds.unflatten(0, shape)
+    return bounds.view(shape)
 
 
 class Grouped(NamedTuple):

@@ -86,7 +86,8 @@ def _sizes(job: Job) -> tuple[int, int]:
 def _flops(job: Job) -> float:
     """Return what a job costs at most, up to a factor."""
     units = [job.static.n_features, *job.static.hidden_layer_sizes, job.static.n_outputs]
-    return float(sum(n_in * n_out for n_in, n_out in pairwise(units))) * len(job.train_set) * job.hyperparameters.max_iter
+    n_weights = sum(n_in * n_out for n_in, n_out in pairwise(units))
+    return float(n_weights) * len(job.train_set) * job.hyperparameters.max_iter
 
 
 def _are_even(work: Sequence[float], n_threads: int) -> bool:
