@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,17 +37,17 @@ def job_of(hidden: tuple[int, ...], n: int, d: int, batch: int, epochs: int, dty
         hidden, batch_size=batch, max_iter=epochs, early_stopping=False, dtype=dtype, random_state=0
     )
 
-    def catch(job: Job) -> Any:
-        raise CaughtError(job)
+    def catch(jobs: Sequence[Job]) -> Any:
+        raise CaughtError(jobs[0])
 
-    train_here, sklreg._base.train_here = sklreg._base.train_here, catch
+    train_all_here, sklreg._base.train_all_here = sklreg._base.train_all_here, catch
     try:
         model.fit(X, y)
     except CaughtError as caught:
         job: Job = caught.args[0]
         return job
     finally:
-        sklreg._base.train_here = train_here
+        sklreg._base.train_all_here = train_all_here
     raise AssertionError("the fit handed nothing in")
 
 

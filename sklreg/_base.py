@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import warnings
 from abc import ABCMeta, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy, deepcopy
 from dataclasses import replace
 from inspect import signature
 from itertools import pairwise
 from math import prod
 from numbers import Integral
-from typing import Any, ClassVar, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor, nn
 
-from sklreg._batched import device_of_block, hold_once, train_here
+from sklreg._batched import device_of_block, hold_once, train_all_here
 from sklreg._callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
 from sklreg._holdout import hold_out
 from sklreg._parameters import CONSTRAINTS
@@ -35,6 +35,7 @@ from sklreg.engine import (
     ACTIVATIONS,
     CSRRows,
     DenseRows,
+    Ensemble,
     Hyperparameters,
     Job,
     OptimizerState,
@@ -55,6 +56,11 @@ from sklreg.engine import (
 
 Array = NDArray[Any]
 F = TypeVar("F", bound=Callable[..., Any])
+_FITTED = ("module_", "estimators_", "history_", "best_iter_", "_output_units", "_passes")  # by training
+_OF_ONE_NETWORK = frozenset(
+    ("coefs_", "intercepts_", "skip_coef_", "history_", "best_iter_", "loss_curve_", "validation_scores_",
+     "best_validation_score_")
+)  # fmt: skip
 _LEAST_WEIGHT = 1e-30  # of the greatest; less than this is lost in single precision, and counts as none
 _BLOCK = 64  # samples are predicted in multiples of this
 
@@ -141,10 +147,12 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     warm_start: bool
     device: str
     dtype: str
+    n_members: int = 1
     random_state: int | np.random.RandomState | None
     verbose: bool | int
 
-    module_: nn.Sequential
+    module_: nn.Sequential | Ensemble
+    estimators_: list[Self]
     history_: list[dict[str, float]]
     best_iter_: int
     _output_units: OutputUnits
@@ -249,8 +257,11 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         self : object
             The fitted estimator.
         """
-        job, tasks = self._prepare(X, y, sample_weight, X_val, y_val, sample_weight_val)
-        self._keep(train_here(job), job.units)
+        members, jobs, tasks = self._prepare(X, y, sample_weight, X_val, y_val, sample_weight_val)
+        for member, job, result in zip(members, jobs, train_all_here(jobs), strict=True):
+            member._keep(result, job.units)
+        self._gather(members)
+        self._check_fitted()
         if tasks is not None:
             tasks.end()
         return self
@@ -263,21 +274,27 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         X_val: ArrayLike | None,
         y_val: ArrayLike | None,
         sample_weight_val: ArrayLike | None,
-    ) -> tuple[Job, EpochTasks | None]:
-        """Check everything and return the job of a fit, and who is told of its epochs.
+    ) -> tuple[list[Self], list[Job], EpochTasks | None]:
+        """Check everything; return the members, the job of each, and who is told of their epochs.
 
-        While a fit waits for others, it holds no more of its data than the job.
+        While a fit waits for others, it holds no more of its data than the jobs.
         """
-        previous = self.__dict__.get("module_") if self.warm_start else None
+        previous = self._members() if self.warm_start and self.__sklearn_is_fitted__() else []
         seed = self._draw_seed()
         table = self._check_table(X, y, sample_weight, reset=True, learn_target=self._learn_target)
-        if previous is not None:
-            self._check_warm_start(previous)
-        job = self._first_job(table, seed, (X_val, y_val, sample_weight_val), start=previous)
-        tasks = EpochTasks.of(self, X, y, self.max_iter)
-        if tasks is not None:
-            job = replace(job, on_epoch=self._epoch_listener(job.units, tasks))
-        return job, tasks
+        self._check_number_of(previous)
+        members = self._new_members(seed)
+        tasks = EpochTasks.of(self, X, y, self.max_iter * self.n_members)
+        jobs = []
+        for k, member in enumerate(members):
+            start = previous[k]._network if previous else None
+            if start is not None:
+                self._check_warm_start(start)
+            member_seed = seed if member is self else member._draw_seed()
+            job = member._first_job(table, member_seed, (X_val, y_val, sample_weight_val), start=start)
+            name = type(self).__name__ + (f" (member {k + 1} of {self.n_members})" if self.n_members > 1 else "")
+            jobs.append(replace(job, on_epoch=member._epoch_listener(job.units, tasks, name)))
+        return members, jobs, tasks
 
     def _first_job(
         self,
@@ -299,13 +316,31 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     ) -> Self:
         """Take one pass over ``X``; ``learn_target`` learns from the first ``y`` and checks later ones."""
         self._validate_params()  # scikit-learn's decorator does so in the first call only
-        is_first = not self.__sklearn_is_fitted__()
-        table = self._check_table(X, y, sample_weight, reset=is_first, learn_target=learn_target)
+        previous = self._members() if self.__sklearn_is_fitted__() else []
+        table = self._check_table(X, y, sample_weight, reset=not previous, learn_target=learn_target)
         self._check_parameters(len(table.targets))
-        if is_first:
+        self._check_number_of(previous)
+        # Copies, as this estimator must be as it was if one of them fails.
+        if self.n_members > 1:
+            members = [self._as_member(m.random_state, m) for m in previous] or self._new_members(self._draw_seed())
+        else:
+            members = [self]
+        passes = [member._next_pass(table) for member in members]
+        for member, (job, after), result in zip(
+            members, passes, train_all_here([job for job, _ in passes]), strict=True
+        ):
+            member._keep_pass(result, job.units, after)
+        self._gather(members)
+        self._check_fitted()
+        return self
+
+    def _next_pass(self, table: Table) -> tuple[Job, Passes]:
+        """Return the job of one pass over ``table``, and what is to be remembered after it."""
+        module = self.__dict__.get("module_")
+        if module is None:
             units, initial_output = self._units(table)
         else:
-            self._check_warm_start(self.module_)
+            self._check_warm_start(module)
             units, initial_output = self._output_units, torch.zeros_like(self._output_units.offset)
         passes = self.__dict__.get("_passes") or Passes(self._draw_seed(), 0, self.solver, None)
         job = self._make_job(
@@ -315,17 +350,76 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             initial_output,
             # Every pass draws anew, and the same in every run.
             seed=int(np.random.SeedSequence([passes.seed, passes.n_passes]).generate_state(1)[0]),
-            start=self.__dict__.get("module_"),
+            start=module,
             optimizer_state=passes.optimizer_state if passes.solver == self.solver else None,
             single_pass=True,
         )
+        return job, Passes(passes.seed, passes.n_passes + 1, self.solver, None)
+
+    def _keep_pass(self, result: Result, units: OutputUnits, passes: Passes) -> None:
         history = self.__dict__.get("history_", [])
-        result = train_here(job)
         self._keep(result, units)
         self.history_ = [*history, {**result.history[0], "epoch": float(len(history) + 1)}]
         self.best_iter_ = len(self.history_)
-        self._passes = Passes(passes.seed, passes.n_passes + 1, self.solver, result.optimizer_state)
-        return self
+        self._passes = passes._replace(optimizer_state=result.optimizer_state)
+
+    # Members --------------------------------------------------------------------------------------------------
+
+    def _members(self) -> list[Self]:
+        """Return the fitted estimators of single networks."""
+        members: list[Self] = self.__dict__.get("estimators_", [self])
+        return members
+
+    def _new_members(self, seed: int) -> list[Self]:
+        """Return an estimator for each network, which has learnt what this one has of features and target."""
+        if self.n_members == 1:
+            return [self]
+        states = np.random.SeedSequence(seed).generate_state(self.n_members).tolist()
+        if isinstance(self.random_state, Integral):
+            states[0] = self.random_state  # more members leave the first as it is
+        return [self._as_member(state) for state in states]
+
+    def _as_member(self, random_state: Any, fitted: Self | None = None) -> Self:
+        """Return an estimator of one network, with the weights of ``fitted`` or without any."""
+        member = copy(self)
+        for name in _FITTED:
+            member.__dict__.pop(name, None)
+            if fitted is not None and name in fitted.__dict__:
+                setattr(member, name, fitted.__dict__[name])
+        member.n_members, member.random_state = 1, random_state
+        return member
+
+    def _check_number_of(self, previous: Sequence[Self]) -> None:
+        if previous and len(previous) != self.n_members:
+            raise ValueError(
+                f"{type(self).__name__} cannot continue: it was fitted with n_members={len(previous)}, and n_members="
+                f"{self.n_members} now. Set it back, or start anew by fit with warm_start=False."
+            )
+
+    def _gather(self, members: list[Self]) -> None:
+        """Let the fitted members predict as one."""
+        if members[0] is not self:
+            for name in _FITTED:
+                self.__dict__.pop(name, None)
+            self._output_units = members[0]._output_units
+            self.estimators_ = members
+            self.module_ = Ensemble([member.module_ for member in members], self._loss())
+
+    def _check_fitted(self) -> None:
+        """Warn of what fitting has come to."""
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Say where an attribute is that only a single network has."""
+            if name in _OF_ONE_NETWORK and "estimators_" in self.__dict__:
+                raise AttributeError(
+                    f"{type(self).__name__} with n_members={len(self.estimators_)} has no {name} of its own; each of "
+                    f"its networks has: estimators_[0].{name}."
+                )
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    # Data and parameters --------------------------------------------------------------------------------------
 
     def _draw_seed(self) -> int:
         if self.random_state is None:
@@ -545,7 +639,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             optimizer_state=optimizer_state,
             keeps_optimizer=single_pass,
             score=None if validation_table is None else self._score_function(validation_table),
-            on_epoch=self._epoch_listener(units, None),
+            on_epoch=self._epoch_listener(units, None, type(self).__name__),
         )
         return hold_once(job)
 
@@ -609,15 +703,15 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             )
 
     def _epoch_listener(
-        self, units: OutputUnits, tasks: EpochTasks | None
+        self, units: OutputUnits, tasks: EpochTasks | None, name: str
     ) -> Callable[[dict[str, float], Callable[[], nn.Sequential]], bool] | None:
         if not self.verbose and tasks is None:
             return None
 
         def listen(record: dict[str, float], snapshot: Callable[[], nn.Sequential]) -> bool:
             if self.verbose:
-                parts = [f"{name} {value:.6g}" for name, value in record.items() if name != "epoch"]
-                print(f"{type(self).__name__} epoch {record['epoch']:.0f}: {', '.join(parts)}")
+                parts = [f"{key} {value:.6g}" for key, value in record.items() if key != "epoch"]
+                print(f"{name} epoch {record['epoch']:.0f}: {', '.join(parts)}")
             return tasks is not None and tasks.end_epoch(lambda: {"module_": snapshot(), "_output_units": units})
 
         return listen
@@ -642,22 +736,36 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         self.history_ = result.history
         self.best_iter_ = result.best_iter
         self._output_units = units
-        self.__dict__.pop("_passes", None)
+        for name in ("_passes", "estimators_"):
+            self.__dict__.pop(name, None)
 
     # What was fitted ------------------------------------------------------------------------------------------
 
     @property
+    def _network(self) -> nn.Sequential:
+        """The only network."""
+        if isinstance(self.module_, Ensemble):
+            raise AttributeError("An ensemble has several networks.")  # __getattr__ says more
+        return self.module_
+
+    @property
+    def _layers(self) -> tuple[list[nn.Module], nn.Module | None]:
+        return layers_of(self._network)
+
+    @property
     def _linears(self) -> Iterator[nn.Linear | SparseLinear]:
-        return (layer for layer in layers_of(self.module_)[0] if isinstance(layer, (nn.Linear, SparseLinear)))
+        return (layer for layer in self._layers[0] if isinstance(layer, (nn.Linear, SparseLinear)))
 
     @property
     def _skip(self) -> nn.Linear | SparseLinear | None:
-        skip = layers_of(self.module_)[1]
+        skip = self._layers[1]
         return skip if isinstance(skip, (nn.Linear, SparseLinear)) else None
 
     @property
     def _weights(self) -> list[Any]:
-        """All weight matrices: of the layers, and of the linear connection where there is one."""
+        """All weight matrices: of the layers, and of the linear connection where there is one, of every network."""
+        if isinstance(self.module_, Ensemble):
+            return [weight for member in self._members() for weight in member._weights]
         return [*self.coefs_, *([] if self._skip is None else [_weight_of(self._skip)])]
 
     @property
@@ -672,8 +780,8 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
 
     @property
     def n_iter_(self) -> int:
-        """Number of epochs trained."""
-        return len(self.history_)
+        """Number of epochs trained, of the member that was trained longest."""
+        return max(len(member.history_) for member in self._members())
 
     @property
     def loss_curve_(self) -> list[float]:
@@ -725,8 +833,11 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         """
         check_is_fitted(self)
         pruned = copy(self)
-        pruned.module_ = prune(_dense(self.module_))
-        pruned.__dict__.pop("_passes", None)
+        if isinstance(self.module_, Ensemble):
+            pruned._gather([member.prune() for member in self._members()])
+        else:
+            pruned.module_ = prune(with_linears(self._network, _to_dense))
+            pruned.__dict__.pop("_passes", None)
         return pruned
 
     # Only once fitted: scikit-learn takes what has this before for a linear model, with ``coef_``.
@@ -744,8 +855,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             The estimator.
         """
         check_is_fitted(self)
-        self.module_ = with_linears(self.module_, lambda m: SparseLinear(m) if isinstance(m, nn.Linear) else m)
-        return self
+        return self._change_linears(lambda layer: SparseLinear(layer) if isinstance(layer, nn.Linear) else layer)
 
     def densify(self) -> Self:
         """Undo :meth:`sparsify`.
@@ -756,7 +866,14 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             The estimator.
         """
         check_is_fitted(self)
-        self.module_ = _dense(self.module_)
+        return self._change_linears(_to_dense)
+
+    def _change_linears(self, change: Callable[[nn.Module], nn.Module]) -> Self:
+        if isinstance(self.module_, Ensemble):
+            members = self._members()
+            self.module_ = Ensemble([m._change_linears(change).module_ for m in members], self.module_.loss)
+        else:
+            self.module_ = with_linears(self.module_, change)
         return self
 
     # Predicting -----------------------------------------------------------------------------------------------
@@ -776,7 +893,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         weight = next(module.parameters())
         outputs = []
         size = _BLOCK * _BLOCK
-        flops = 2 * min(X.shape[0], size) * sum(linear.weight.numel() for linear in self._linears)
+        flops = 2 * min(X.shape[0], size) * sum(int(prod(matrix.shape)) for matrix in self._weights)
         with torch.inference_mode(), threads_for(flops):
             for start in range(0, X.shape[0], size):
                 part = X[start : start + size]
@@ -829,8 +946,8 @@ def _resolve_device(device: str, name: str) -> torch.device:
     return resolved
 
 
-def _dense(module: nn.Sequential) -> nn.Sequential:
-    return with_linears(module, lambda layer: layer.to_dense() if isinstance(layer, SparseLinear) else layer)
+def _to_dense(layer: nn.Module) -> nn.Module:
+    return layer.to_dense() if isinstance(layer, SparseLinear) else layer
 
 
 def _weight_of(layer: nn.Linear | SparseLinear) -> Any:

@@ -221,12 +221,6 @@ def hold_once(job: Job) -> Job:
     return job if current_task() is None else share_equal_samples(job)
 
 
-def train_here(job: Job) -> Result:
-    """Train one job: together with others if this thread runs a task of a batch, else at once."""
-    (result,) = train_all_here([job])
-    return result
-
-
 def train_all_here(jobs: Sequence[Job]) -> list[Result]:
     """Train the jobs together, and together with others if this thread runs a task of a batch."""
     task = current_task()

@@ -53,6 +53,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "warm_start": ["boolean"],
     "device": [str],
     "dtype": [StrOptions({"auto", "float32", "float64"})],
+    "n_members": [_count],
     "random_state": ["random_state"],
     "verbose": ["verbose"],
 }
@@ -207,6 +208,11 @@ DESCRIPTIONS: dict[str, str] = {
     "dtype": """
         dtype : {{'auto', 'float32', 'float64'}}, default={default}
             Precision of the computation.  ``'auto'`` is that of ``X`` on the CPU and float32 on CUDA.""",
+    "n_members": """
+        n_members : int, default={default}
+            Number of networks that are trained together, at least 1, each from initial weights, an order of the samples
+            and a validation set of its own; the mean of their probabilities, or of their values, is predicted.  Two to
+            ten usually predict better, and with more honest probabilities, than one.  See ``estimators_``.""",
     "random_state": """
         random_state : int, RandomState instance or None, default={default}
             Seed of initialization, order, validation split, dropout and mixup.  Fits with the same int share all draws.
@@ -253,9 +259,9 @@ n_features_in_ : int
     Number of features.
 feature_names_in_ : ndarray of shape (`n_features_in_`,)
     Names of the features, where ``X`` had any.
-module_ : torch.nn.Sequential
-    The trained network as a plain torch module on the CPU, in evaluation mode: linear outputs before softmax or
-    logistic for classifiers, predictions for regressors.
+module_ : torch.nn.Module
+    The trained network (of several, all and their mean) as a plain torch module on the CPU, in evaluation mode:
+    linear outputs before softmax or logistic for classifiers, predictions for regressors.
 coefs_ : list of ndarray of shape (n_in, n_out)
     Weight matrix of each layer.
 intercepts_ : list of ndarray of shape (n_out,)
@@ -278,6 +284,11 @@ n_nonzero_ : int
 sparsity_ : float
     Share of the weights that are exactly zero."""
 
+MEMBERS_ATTRIBUTE = """
+estimators_ : list
+    Where ``n_members`` is above 1, a fitted estimator of each network: ``coefs_``, ``intercepts_``, ``history_``,
+    ``best_iter_`` and what else is told of a single network are theirs alone."""
+
 CLASS_ATTRIBUTE = """
 classes_ : ndarray of shape (n_classes,)
     Class labels."""
@@ -285,7 +296,7 @@ classes_ : ndarray of shape (n_classes,)
 IMPORTANCE_ATTRIBUTE = """
 feature_importances_ : ndarray of shape (`n_features_in_`,)
     Euclidean norm of each feature's weights into the first layer, and into the outputs where there is a linear
-    connection; exactly 0 for a dropped feature.
+    connection, mean of all networks; exactly 0 for a dropped feature.
 skip_coef_ : ndarray of shape (n_features, n_out) or None
     Weights of the linear connection of ``penalty_groups='hierarchical'``."""
 

@@ -191,7 +191,7 @@ def elastic_net_mlp_path(
     kinds = {"squared_error": ElasticNetMLP, "log_loss": ElasticNetMLPClassifier}
     if loss not in kinds:
         raise ValueError(f"loss of elastic_net_mlp_path must be 'squared_error' or 'log_loss'; got {loss!r}.")
-    without_say = sorted({"alpha", "warm_start"} & parameters.keys())
+    without_say = sorted({"alpha", "n_members", "warm_start"} & parameters.keys())
     if without_say:
         raise TypeError(
             f"elastic_net_mlp_path takes no {' and no '.join(without_say)}: it fits every one of alphas from the start."

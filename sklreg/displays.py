@@ -662,7 +662,8 @@ class TrainingCurveDisplay:
         Parameters
         ----------
         estimator : estimator instance, list of them or dict of str to estimator instance
-            Fitted estimators of this package, or pipelines that end in one.  The keys of a dict are their names.
+            Fitted estimators of this package, or pipelines that end in one.  The keys of a dict are their names.  Of
+            one with ``n_members`` above 1 every member is drawn.
         names : list of str, default=None
             Name of each estimator; ``None`` is the key in the dict, or else that of the class, numbered where there
             are several.
@@ -697,6 +698,13 @@ class TrainingCurveDisplay:
                 kind if kinds.count(kind) == 1 else f"{kind} {kinds[: i + 1].count(kind)}"
                 for i, kind in enumerate(kinds)
             ]
+        if len(names) == len(models):
+            names = [
+                name if len(members) == 1 else f"{name}, member {k + 1}"
+                for name, members in zip(names, (model._members() for model in models), strict=True)
+                for k in range(len(members))
+            ]
+            models = [member for model in models for member in model._members()]
         scored = [model for model in models if model.scoring != "loss" and _has(model.history_, "validation_score")]
         score_names = {_name_of_score(model.scoring, negate=False) for model in scored}
         display = cls(

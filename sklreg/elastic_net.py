@@ -13,9 +13,9 @@ from scipy import sparse
 from sklreg._base import BaseRegularizedMLP, _weight_of
 from sklreg._classifier import IncrementalMLPClassifier
 from sklreg._feature_groups import resolve_feature_groups
-from sklreg._parameters import CLASS_ATTRIBUTE, FIT_ATTRIBUTES, IMPORTANCE_ATTRIBUTE, document
+from sklreg._parameters import CLASS_ATTRIBUTE, FIT_ATTRIBUTES, IMPORTANCE_ATTRIBUTE, MEMBERS_ATTRIBUTE, document
 from sklreg._regressor import IncrementalMLPRegressor
-from sklreg.engine import OutputUnits, Result, SelectInputs, layers_of
+from sklreg.engine import Ensemble, SelectInputs
 
 
 class ElasticNetMixin(BaseRegularizedMLP):
@@ -55,8 +55,7 @@ class ElasticNetMixin(BaseRegularizedMLP):
             )
         self._penalty_groups()
 
-    def _keep(self, result: Result, units: OutputUnits) -> None:
-        super()._keep(result, units)
+    def _check_fitted(self) -> None:
         self._warn_if_nothing_is_left()
 
     def _warn_if_nothing_is_left(self) -> None:
@@ -76,10 +75,12 @@ class ElasticNetMixin(BaseRegularizedMLP):
     @property
     def feature_importances_(self) -> NDArray[Any]:
         """Norm of each feature's weights into the first layer; exactly 0 for a dropped feature."""
+        if isinstance(self.module_, Ensemble):
+            return np.asarray(np.mean([member.feature_importances_ for member in self._members()], axis=0))
         weights = [self.coefs_[0], *([] if self.skip_coef_ is None else [self.skip_coef_])]
         dense = [weight.toarray() if sparse.issparse(weight) else weight for weight in weights]
         norms = np.linalg.norm(np.hstack(dense), axis=1)
-        first = layers_of(self.module_)[0][0]
+        first = self._layers[0][0]
         if not isinstance(first, SelectInputs):
             return np.asarray(norms)
         importances = np.zeros(self.n_features_in_, dtype=norms.dtype)
@@ -87,7 +88,7 @@ class ElasticNetMixin(BaseRegularizedMLP):
         return importances
 
 
-@document(attributes=FIT_ATTRIBUTES + IMPORTANCE_ATTRIBUTE)
+@document(attributes=FIT_ATTRIBUTES + MEMBERS_ATTRIBUTE + IMPORTANCE_ATTRIBUTE)
 class ElasticNetMLP(ElasticNetMixin, IncrementalMLPRegressor):
     r"""Multilayer perceptron regressor with an elastic net penalty: weights become exactly zero.
 
@@ -180,13 +181,14 @@ class ElasticNetMLP(ElasticNetMixin, IncrementalMLPRegressor):
         warm_start: bool = False,
         device: str = "auto",
         dtype: str = "auto",
+        n_members: int = 1,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = False,
     ) -> None:
         self._store(locals())
 
 
-@document(attributes=CLASS_ATTRIBUTE + FIT_ATTRIBUTES + IMPORTANCE_ATTRIBUTE)
+@document(attributes=CLASS_ATTRIBUTE + FIT_ATTRIBUTES + MEMBERS_ATTRIBUTE + IMPORTANCE_ATTRIBUTE)
 class ElasticNetMLPClassifier(ElasticNetMixin, IncrementalMLPClassifier):
     r"""Multilayer perceptron classifier with an elastic net penalty: weights become exactly zero.
 
@@ -266,6 +268,7 @@ class ElasticNetMLPClassifier(ElasticNetMixin, IncrementalMLPClassifier):
         warm_start: bool = False,
         device: str = "auto",
         dtype: str = "auto",
+        n_members: int = 1,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = False,
     ) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from sklreg._classifier import IncrementalMLPClassifier
-from sklreg._parameters import CLASS_ATTRIBUTE, FIT_ATTRIBUTES, document
+from sklreg._parameters import CLASS_ATTRIBUTE, FIT_ATTRIBUTES, MEMBERS_ATTRIBUTE, document
 from sklreg._regressor import IncrementalMLPRegressor
 
 
-@document(attributes=CLASS_ATTRIBUTE + FIT_ATTRIBUTES)
+@document(attributes=CLASS_ATTRIBUTE + FIT_ATTRIBUTES + MEMBERS_ATTRIBUTE)
 class RegularizedMLPClassifier(IncrementalMLPClassifier):
     r"""Multilayer perceptron classifier with every regularizer as a parameter.
 
@@ -90,6 +90,7 @@ class RegularizedMLPClassifier(IncrementalMLPClassifier):
         warm_start: bool = False,
         device: str = "auto",
         dtype: str = "auto",
+        n_members: int = 1,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = False,
     ) -> None:
@@ -99,7 +100,7 @@ class RegularizedMLPClassifier(IncrementalMLPClassifier):
         return self.l1, self.l2
 
 
-@document(attributes=FIT_ATTRIBUTES)
+@document(attributes=FIT_ATTRIBUTES + MEMBERS_ATTRIBUTE)
 class RegularizedMLPRegressor(IncrementalMLPRegressor):
     r"""Multilayer perceptron regressor with every regularizer as a parameter.
 
@@ -173,6 +174,7 @@ class RegularizedMLPRegressor(IncrementalMLPRegressor):
         warm_start: bool = False,
         device: str = "auto",
         dtype: str = "auto",
+        n_members: int = 1,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = False,
     ) -> None:

@@ -207,6 +207,11 @@ class StabilitySelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
                 f"estimator of {type(self).__name__} must have early_stopping=False: an early stop keeps weights that "
                 "the penalty has not yet taken to zero. Set it, and learning_rate='cosine'."
             )
+        if model.n_members > 1:
+            raise ValueError(
+                f"estimator of {type(self).__name__} must have n_members=1; got {model.n_members}. Raise n_resamples: "
+                "every resample has a network of its own."
+            )
         return model
 
     def _get_support_mask(self) -> Array:

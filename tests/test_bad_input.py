@@ -22,10 +22,10 @@ X, y = make_classification(100, 6, random_state=0)
 def no_training(monkeypatch):
     """Fail where training begins."""
 
-    def train_here(job):
+    def train_all_here(jobs):
         raise AssertionError("training began")
 
-    monkeypatch.setattr(sklreg._base, "train_here", train_here)
+    monkeypatch.setattr(sklreg._base, "train_all_here", train_all_here)
 
 
 def changed(array, value):
@@ -111,7 +111,7 @@ OUT_OF_RANGE = {
     "mixup_alpha": [-1], "solver": ["lbfgs"], "learning_rate_init": [0, -1], "learning_rate": ["adaptive"],
     "momentum": [1.0, -0.5], "max_grad_norm": [0.0], "batch_size": [0, "half", 2.5], "max_iter": [0, 1.5],
     "early_stopping": ["yes"], "validation_fraction": [0, 1.0], "patience": [0, 2.5], "min_delta": [-1],
-    "scoring": [3], "device": [0], "dtype": ["float16"], "random_state": ["seed"], "verbose": [-1],
+    "scoring": [3], "device": [0], "dtype": ["float16"], "n_members": [0], "random_state": ["seed"], "verbose": [-1],
 }  # fmt: skip
 OF_SOME = [
     (RegularizedMLPClassifier, "l1", -1), (RegularizedMLPRegressor, "l2", -1), (ElasticNetMLP, "alpha", -1),

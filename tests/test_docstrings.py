@@ -95,4 +95,4 @@ def test_attributes_are_documented(estimator):
     fitted = estimator(max_iter=1, early_stopping=False, **folds).fit(X, y)
     present = {name for name in dir(fitted) if re.fullmatch(r"[a-z]\w*[a-z]_", name)}
     documented = {attribute.name for attribute in ClassDoc(estimator)["Attributes"]}
-    assert documented - {"feature_names_in_"} == present
+    assert documented - {"feature_names_in_", "estimators_"} == present

@@ -6,6 +6,7 @@ Not a public interface: names here may change without notice.
 """
 
 from sklreg.engine.data import CSRRows, DenseRows, Rows, Samples, batch_bounds, count_batches
+from sklreg.engine.ensemble import Ensemble
 from sklreg.engine.job import Hyperparameters, Job, OptimizerState, Result, Static
 from sklreg.engine.losses import LOSSES
 from sklreg.engine.modules import ACTIVATIONS, OutputUnits, layers_of
@@ -19,6 +20,7 @@ __all__ = [
     "LOSSES",
     "CSRRows",
     "DenseRows",
+    "Ensemble",
     "Hyperparameters",
     "Job",
     "OptimizerState",

@@ -13,6 +13,7 @@ from itertools import groupby, pairwise
 import torch
 
 from sklreg.engine.job import Job
+from sklreg.engine.threads import FLOPS_FOR_ANOTHER_THREAD
 
 _MOST_ROWS_ON_CPU = 128  # benchmarks/stack_width.py shows the effect
 _BYTES_ON_CPU = 2**26  # of all that a stack touches; more is not faster, and takes memory
@@ -34,15 +35,21 @@ def plan(jobs: Sequence[Job], n_threads: int) -> list[list[int]]:
     for group in groups.values():
         for part in _of_similar_size(jobs, group):
             stacks += cut(_neighbours(jobs, part), _widest(jobs[part[-1]]))
-    flops = [_flops(job) for job in jobs]
+    flops = [_flops_of_step(job) for job in jobs]
 
     def work(stack: list[int]) -> float:
-        return sum(flops[i] for i in stack)
+        """Return what a stack costs at most, up to a factor."""
+        return sum(flops[i] * jobs[i].static.n_batches * jobs[i].hyperparameters.max_iter for i in stack)
+
+    def is_worth_parting(stack: list[int]) -> bool:
+        # Rather than that threads share the operations of one stack, which is slow where a core is wanted elsewhere.
+        has_much = len(stack) > 1 and sum(flops[i] for i in stack) >= 2 * FLOPS_FOR_ANOTHER_THREAD
+        return len(stack) >= 2 * _FEW_ROWS or (has_much and len(stacks) < n_threads)
 
     # The longest first, so that no thread is left with a long one at the end.
     stacks.sort(key=work, reverse=True)
     if all(job.static.device.type == "cpu" for job in jobs):
-        while len(stacks[0]) >= 2 * _FEW_ROWS and not _are_even(list(map(work, stacks)), n_threads):
+        while is_worth_parting(stacks[0]) and not _are_even(list(map(work, stacks)), n_threads):
             stacks[:1] = cut(stacks[0], -(-len(stacks[0]) // 2))
             stacks.sort(key=work, reverse=True)
     return stacks
@@ -83,11 +90,12 @@ def _sizes(job: Job) -> tuple[int, int]:
     return len(job.train_set), 0 if job.validation_set is None else len(job.validation_set)
 
 
-def _flops(job: Job) -> float:
-    """Return what a job costs at most, up to a factor."""
+def _flops_of_step(job: Job) -> float:
+    """Return the floating-point operations in the products of one step."""
     units = [job.static.n_features, *job.static.hidden_layer_sizes, job.static.n_outputs]
     n_weights = sum(n_in * n_out for n_in, n_out in pairwise(units))
-    return float(n_weights) * len(job.train_set) * job.hyperparameters.max_iter
+    # Forward and both halves of the backward pass multiply and add once each per weight and sample.
+    return 6 * n_weights * len(job.train_set) / job.static.n_batches
 
 
 def _are_even(work: Sequence[float], n_threads: int) -> bool:

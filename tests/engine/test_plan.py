@@ -92,3 +92,10 @@ def test_the_stack_with_the_most_work_is_first(make_job):
     jobs = [make_job(max_iter=1)] * 12 + [make_job(max_iter=100)] * 12 + [make_job(hidden=(64,), max_iter=100)] * 10
     stacks = plan(jobs, 1)
     assert stacks[0] == list(range(24, 34))
+
+
+def test_a_few_large_fits_are_shared_out_over_threads_and_small_ones_are_not(make_job):
+    large = plan([make_job(hidden=(256, 256), n=2000, d=30, batch_size=256)] * 5, 2)
+    assert sorted(map(len, large)) == [2, 3]
+    assert plan([make_job()] * 5, 2) == [[0, 1, 2, 3, 4]]
+    assert plan([make_job(hidden=(256, 256), n=2000, d=30, batch_size=256)], 2) == [[0]]
