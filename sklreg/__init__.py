@@ -7,6 +7,7 @@ from sklreg.displays import FeatureImportanceDisplay, RegularizationPathDisplay,
 from sklreg.elastic_net import ElasticNetMLP, ElasticNetMLPClassifier
 from sklreg.elastic_net_cv import ElasticNetMLPClassifierCV, ElasticNetMLPCV
 from sklreg.regularized import RegularizedMLPClassifier, RegularizedMLPRegressor
+from sklreg.spaces import OffOr, search_space, suggest_params
 from sklreg.stability import StabilitySelector
 
 __version__ = "0.1.0"
@@ -17,6 +18,7 @@ __all__ = [
     "ElasticNetMLPClassifier",
     "ElasticNetMLPClassifierCV",
     "FeatureImportanceDisplay",
+    "OffOr",
     "RegularizationPathDisplay",
     "RegularizedMLPClassifier",
     "RegularizedMLPRegressor",
@@ -26,4 +28,6 @@ __all__ = [
     "batched_training",
     "datasets",
     "elastic_net_mlp_path",
+    "search_space",
+    "suggest_params",
 ]
