@@ -3,7 +3,13 @@
 from sklreg import datasets
 from sklreg._batched import batched_training
 from sklreg._path import elastic_net_mlp_path
-from sklreg.displays import FeatureImportanceDisplay, RegularizationPathDisplay, TrainingCurveDisplay
+from sklreg.ablation import RegularizationAblation
+from sklreg.displays import (
+    FeatureImportanceDisplay,
+    RegularizationAblationDisplay,
+    RegularizationPathDisplay,
+    TrainingCurveDisplay,
+)
 from sklreg.elastic_net import ElasticNetMLP, ElasticNetMLPClassifier
 from sklreg.elastic_net_cv import ElasticNetMLPClassifierCV, ElasticNetMLPCV
 from sklreg.regularized import RegularizedMLPClassifier, RegularizedMLPRegressor
@@ -19,6 +25,8 @@ __all__ = [
     "ElasticNetMLPClassifierCV",
     "FeatureImportanceDisplay",
     "OffOr",
+    "RegularizationAblation",
+    "RegularizationAblationDisplay",
     "RegularizationPathDisplay",
     "RegularizedMLPClassifier",
     "RegularizedMLPRegressor",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -76,6 +77,15 @@ def techniques_on(network: BaseRegularizedMLP) -> list[str]:
         for name, technique in TECHNIQUES.items()
         if name in parameters and not _is_off(parameters[name], technique.off)
     ]
+
+
+def turned_off(network: BaseRegularizedMLP, names: Iterable[str]) -> dict[str, Any]:
+    """Return the parameters with which a network does without the techniques of these names."""
+    settings = {name: TECHNIQUES[name].off for name in names}
+    # What early stopping alone watches would be refused; in a search for alpha it also judges the folds.
+    if "early_stopping" in settings and network.scoring != "loss" and not hasattr(network, "alphas"):
+        settings["scoring"] = "loss"
+    return settings
 
 
 def has_hidden_layers(network: BaseRegularizedMLP) -> bool:
