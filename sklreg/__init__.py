@@ -4,6 +4,7 @@ from sklreg import datasets
 from sklreg._batched import batched_training
 from sklreg._path import elastic_net_mlp_path
 from sklreg.ablation import RegularizationAblation
+from sklreg.diagnosis import Diagnosis, diagnose
 from sklreg.displays import (
     FeatureImportanceDisplay,
     RegularizationAblationDisplay,
@@ -19,6 +20,7 @@ from sklreg.stability import StabilitySelector
 __version__ = "0.1.0"
 
 __all__ = [
+    "Diagnosis",
     "ElasticNetMLP",
     "ElasticNetMLPCV",
     "ElasticNetMLPClassifier",
@@ -35,6 +37,7 @@ __all__ = [
     "__version__",
     "batched_training",
     "datasets",
+    "diagnose",
     "elastic_net_mlp_path",
     "search_space",
     "suggest_params",

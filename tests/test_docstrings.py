@@ -19,7 +19,7 @@ CLASSES = [getattr(sklreg, name) for name in sklreg.__all__ if inspect.isclass(g
 ESTIMATORS = [cls for cls in CLASSES if hasattr(cls, "predict")]
 FUNCTIONS = [
     sklreg.datasets.make_transactions, sklreg.batched_training, sklreg.elastic_net_mlp_path, sklreg.search_space,
-    sklreg.suggest_params,
+    sklreg.suggest_params, sklreg.diagnose,
 ]  # fmt: skip
 
 pytestmark = pytest.mark.skipif(not PYPROJECT.is_file(), reason="the configuration is not here")
