@@ -53,7 +53,7 @@ class RegularizationAblation(MetaEstimatorMixin, BaseEstimator):
         pairs of index arrays.  ``None`` is 5.
     n_repeats : int, default=3
         How often the cross-validation is repeated, with other folds and other initial weights, at least 1.  A splitter
-        that is not random, and pairs of index arrays, give the same folds each time.
+        that draws nothing, or the same each time, and pairs of index arrays give the same folds in each repeat.
     scoring : str or callable, default=None
         What judges the folds, greater being better: the name of a scikit-learn scorer or a callable ``scorer(estimator,
         X, y)``.  ``None`` is the ``score`` of the estimator.
@@ -174,7 +174,8 @@ class RegularizationAblation(MetaEstimatorMixin, BaseEstimator):
         ]
         X, y, groups = indexable(X, y, groups)
         random = check_random_state(self.random_state)
-        repeats = [self._repeat(X, y, groups, random.randint(2**31 - 1)) for _ in range(self.n_repeats)]
+        splitter = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
+        repeats = [self._repeat(splitter, X, y, groups, random.randint(2**31 - 1)) for _ in range(self.n_repeats)]
         # Variants with the same techniques are the same, and are fitted once.
         distinct = {variant.techniques: setting for variant, setting in zip(variants, settings, strict=True)}
         together: Any = nullcontext() if is_in_block() else batched_training()
@@ -233,9 +234,8 @@ class RegularizationAblation(MetaEstimatorMixin, BaseEstimator):
             )
         return [technique for technique in present if technique in asked]
 
-    def _repeat(self, X: Any, y: Any, groups: Any, seed: int) -> tuple[Folds, int]:
+    def _repeat(self, splitter: Any, X: Any, y: Any, groups: Any, seed: int) -> tuple[Folds, int]:
         """Return the folds of a repeat, and the seed of its networks."""
-        splitter = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
         if self.cv is None or isinstance(self.cv, Integral):
             splitter = type(splitter)(splitter.n_splits, shuffle=True, random_state=seed)
         return list(splitter.split(X, y, groups)), seed

@@ -301,7 +301,7 @@ def _judge(
     without = "the loss without features" if is_exact else "the greatest loss that it could be without features"
     if gap > max_gap:
         at_least = "" if is_measured else "at least "
-        reason = f"the gap between the losses is {at_least}{gap:.0%} of {without}, above {max_gap:.0%}."
+        reason = f"the gap between the losses is {at_least}{gap:.1%} of {without}, above {max_gap:.0%}."
         return "overfitting", reason, _against_overfitting(model)
     fall = _last_fall(model) / baseline
     is_high = relative >= max_loss
@@ -320,9 +320,9 @@ def _judge(
         )
         return "unknown", reason, ("Pass X and y, the training samples, to diagnose.",)
     if not is_exact:
-        reason = f"the gap is {gap:.0%} of {without}. Whether the losses are low cannot be told without y."
+        reason = f"the gap is {gap:.1%} of {without}. Whether the losses are low cannot be told without y."
         return "small gap", reason, ("Pass X and y, the training samples, to diagnose.",)
-    reason = f"the training loss is {relative:.0%} of {without}, and the gap {gap:.0%} of it."
+    reason = f"the training loss is {relative:.0%} of {without}, and the gap {gap:.1%} of it."
     return "good fit", reason, ("Search around these strengths for what is left to gain.",)
 
 

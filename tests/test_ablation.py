@@ -140,6 +140,12 @@ def test_repeats_have_other_folds_and_other_networks(data):
     assert ablation.results_["split0_test_score"][0] != ablation.results_["split2_test_score"][0]
 
 
+def test_a_generator_of_folds_is_read_once(data, model):
+    X, y = data
+    ablation = RegularizationAblation(model, cv=KFold(2).split(X), n_repeats=2, random_state=0).fit(X, y)
+    assert ablation.n_splits_ == 4
+
+
 def test_techniques_narrow_what_is_done_without(data, model, trainings):
     ablation = RegularizationAblation(model, cv=2, n_repeats=1, techniques=["dropout"]).fit(*data)
     assert trainings == [2 * 2]
