@@ -210,6 +210,11 @@ def _n_workers(n_jobs: int | None) -> int:
 register_parallel_backend("sklreg", BatchedTrainingBackend)
 
 
+def is_in_block() -> bool:
+    """Return whether a surrounding ``batched_training`` already trains fits together."""
+    return isinstance(get_active_backend()[0], _BackendOfCall)
+
+
 def device_of_block() -> str | None:
     """Return the device that the surrounding ``batched_training`` asks for, if any."""
     backend, _ = get_active_backend()

@@ -22,6 +22,8 @@ from sklreg import (
     ElasticNetMLPClassifierCV,
     ElasticNetMLPCV,
     FeatureImportanceDisplay,
+    RegularizationAblation,
+    RegularizationAblationDisplay,
     RegularizationPathDisplay,
     RegularizedMLPClassifier,
     RegularizedMLPRegressor,
@@ -519,3 +521,50 @@ def test_data_of_unequal_lengths_are_refused():
         TrainingCurveDisplay(histories=[[]], best_iters=[1, 2])
     with pytest.raises(ValueError, match="names for more than one"):
         TrainingCurveDisplay(histories=[[], []])
+
+
+# The ablation ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def ablation(table):
+    X, y = table
+    network = RegularizedMLPClassifier((4,), dropout=0.2, max_iter=3)
+    return RegularizationAblation(network, cv=2, n_repeats=2, scoring="neg_log_loss", random_state=0).fit(X, y > 0)
+
+
+def test_bars_are_the_differences_from_all_with_their_errors(ablation):
+    display = RegularizationAblationDisplay.from_ablation(ablation)
+    results = ablation.results_
+    assert_allclose([bar.get_width() for bar in display.bars_], results["mean_difference"][1:])
+    labels = [label.get_text() for label in display.ax_.get_yticklabels()]
+    assert labels == results["variant"][1:].tolist()
+    assert display.ax_.yaxis_inverted()
+    segments = display.errors_[2][0].get_segments()
+    widths = [segment[1, 0] - segment[0, 0] for segment in segments]
+    assert_allclose(widths, 2 * results["standard_error_difference"][1:])
+    assert "Difference in negative log loss from all together" in display.ax_.get_xlabel()
+    colors = [bar.get_facecolor() for bar in display.bars_]
+    assert len(set(colors)) == 3
+    assert len(set(colors[:3])) == len(set(colors[3:6])) == 1
+
+
+def test_ablation_is_drawn_where_asked_and_without_errors(ablation):
+    _, ax = plt.subplots()
+    display = RegularizationAblationDisplay.from_ablation(ablation, ax=ax, color="red")
+    assert display.ax_ is ax
+    assert {bar.get_facecolor() for bar in display.bars_} == {(1.0, 0.0, 0.0, 0.8)}
+    plain = RegularizationAblationDisplay(differences=[0.1], variants=["none"]).plot()
+    assert plain.errors_ is None
+    assert plain.ax_.get_xlabel() == "Difference in score from all together"
+
+
+def test_an_ablation_display_refuses_what_does_not_fit(regressor):
+    with pytest.raises(TypeError, match="needs a fitted RegularizationAblation; got RegularizedMLPRegressor"):
+        RegularizationAblationDisplay.from_ablation(regressor)
+    with pytest.raises(NotFittedError):
+        RegularizationAblationDisplay.from_ablation(RegularizationAblation(regressor))
+    with pytest.raises(ValueError, match="variants of .* each of the 2 differences; got 1"):
+        RegularizationAblationDisplay(differences=[0.1, 0.2], variants=["a"])
+    with pytest.raises(ValueError, match=r"one dimension and at least one entry; got shape \(0,\)"):
+        RegularizationAblationDisplay(differences=[], variants=[])

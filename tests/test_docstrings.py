@@ -17,7 +17,10 @@ import sklreg.datasets
 PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 CLASSES = [getattr(sklreg, name) for name in sklreg.__all__ if inspect.isclass(getattr(sklreg, name))]
 ESTIMATORS = [cls for cls in CLASSES if hasattr(cls, "predict")]
-FUNCTIONS = [sklreg.datasets.make_transactions, sklreg.batched_training, sklreg.elastic_net_mlp_path]
+FUNCTIONS = [
+    sklreg.datasets.make_transactions, sklreg.batched_training, sklreg.elastic_net_mlp_path, sklreg.search_space,
+    sklreg.suggest_params, sklreg.diagnose,
+]  # fmt: skip
 
 pytestmark = pytest.mark.skipif(not PYPROJECT.is_file(), reason="the configuration is not here")
 

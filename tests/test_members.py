@@ -18,10 +18,13 @@ from sklearn.preprocessing import scale
 from sklreg import (
     ElasticNetMLP,
     ElasticNetMLPClassifier,
+    RegularizationAblation,
     RegularizedMLPClassifier,
     RegularizedMLPRegressor,
     StabilitySelector,
+    TrainingCurveDisplay,
     batched_training,
+    diagnose,
     elastic_net_mlp_path,
 )
 
@@ -277,3 +280,26 @@ def test_paths_and_stability_selection_refuse_several_members():
         elastic_net_mlp_path(X, y, n_members=2)
     with pytest.raises(ValueError, match=r"must have n_members=1; got 2.*n_resamples"):
         StabilitySelector(ElasticNetMLP(early_stopping=False, n_members=2)).fit(X, y)
+
+
+def test_diagnose_asks_for_a_single_network(cancer):
+    model = RegularizedMLPClassifier(**QUICK, n_members=2).fit(*cancer)
+    with pytest.raises(ValueError, match=r"has n_members=2.*Pass one of its estimators_"):
+        diagnose(model)
+    assert diagnose(model.estimators_[1]).epoch == model.estimators_[1].best_iter_
+
+
+def test_an_ablation_does_without_the_ensemble_too(cancer):
+    model = RegularizedMLPClassifier(**QUICK, n_members=2, weight_decay=0.0, early_stopping=False)
+    ablation = RegularizationAblation(model, cv=2, n_repeats=1, random_state=0).fit(*cancer)
+    assert ablation.techniques_ == ["n_members"]
+    assert [dict(p) for p in ablation.results_["params"]] == [{}, {"n_members": 1}, {}, {"n_members": 1}]
+
+
+@pytest.mark.parametrize("names", [None, ["one", "three"]])
+def test_training_curves_show_every_member(cancer, names):
+    models = [RegularizedMLPClassifier(**QUICK, n_members=n).fit(*cancer) for n in (1, 3)]
+    display = TrainingCurveDisplay.from_estimator(models, names=names)
+    first, second = names or ["RegularizedMLPClassifier 1", "RegularizedMLPClassifier 2"]
+    assert display.names == [first, *(f"{second}, member {k}" for k in (1, 2, 3))]
+    assert display.histories[2][0]["loss"] == models[1].estimators_[1].history_[0]["loss"]

@@ -11,6 +11,7 @@ import pytest
 import sklearn
 
 import sklreg
+from sklreg._techniques import TECHNIQUES
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -21,6 +22,11 @@ ESTIMATORS = [getattr(sklreg, name) for name in sklreg.__all__ if hasattr(getatt
 NO_REGULARIZERS = {
     "hidden_layer_sizes", "activation", "solver", "learning_rate_init", "learning_rate", "momentum", "batch_size",
     "max_iter", "warm_start", "device", "dtype", "random_state", "verbose",
+}  # fmt: skip
+# Regularizers that say how another one acts, and do nothing without it.
+MANNERS = {
+    "l1_ratio", "penalty_groups", "feature_groups", "hierarchy", "penalty_warmup", "validation_fraction", "patience",
+    "min_delta", "scoring",
 }  # fmt: skip
 
 pytestmark = pytest.mark.skipif(not DOCS, reason="the documentation is not here")
@@ -108,6 +114,10 @@ def test_every_regularizer_has_a_section():
     text = (ROOT / "docs" / "regularizers.rst").read_text(encoding="utf-8")
     missing = [p for p in constructor_parameters() - NO_REGULARIZERS if f"``{p}``" not in text]
     assert missing == []
+
+
+def test_an_ablation_and_a_search_know_every_regularizer():
+    assert constructor_parameters() - NO_REGULARIZERS - MANNERS == set(TECHNIQUES)
 
 
 def test_links_of_readme_lead_to_files():

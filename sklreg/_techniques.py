@@ -1,0 +1,98 @@
+"""The regularizers among the parameters: what turns each off, which strengths are worth trying, where a network is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sklreg._base import BaseRegularizedMLP
+
+
+class Technique(NamedTuple):
+    """How one parameter regularizes."""
+
+    off: Any  # the value that turns it off
+    least: float | None = None  # of the strengths that are worth trying
+    greatest: float | None = None
+    is_log: bool = False  # whether they are spread evenly on a logarithmic scale
+    needs_hidden: bool = False  # whether it acts on hidden layers
+
+
+# In the order in which to try them.
+TECHNIQUES: dict[str, Technique] = {
+    "weight_decay": Technique(0.0, 1e-3, 1e-1, is_log=True),
+    "alpha": Technique(0.0, 1e-4, 1e-1, is_log=True),
+    "l2": Technique(0.0, 1e-5, 1e-3, is_log=True),
+    "l1": Technique(0.0, 1e-4, 1e-1, is_log=True),
+    "dropout": Technique(0.0, 0.2, 0.7, needs_hidden=True),
+    "input_dropout": Technique(0.0, 0.1, 0.2),
+    "early_stopping": Technique(False),
+    "label_smoothing": Technique(0.0, 0.05, 0.2),
+    "mixup_alpha": Technique(0.0, 0.1, 0.4),
+    "normalization": Technique(None, needs_hidden=True),
+    "max_norm": Technique(None, 2.0, 4.0, needs_hidden=True),
+    "n_members": Technique(1),
+    "class_weight": Technique(None),
+    "max_grad_norm": Technique(None),
+}
+
+
+def find_network(estimator: Any, owner: str, prefix: str | None = None) -> tuple[str, BaseRegularizedMLP]:
+    """Return the network in an estimator, and what its parameters' names start with in those of the estimator.
+
+    ``prefix`` says which one, where there are several.  ``owner`` is who asks.
+    """
+    kind = f"the class {estimator.__name__}" if isinstance(estimator, type) else type(estimator).__name__
+    parts = {} if isinstance(estimator, type) or not hasattr(estimator, "get_params") else estimator.get_params()
+    found = {f"{name}__": part for name, part in parts.items() if isinstance(part, BaseRegularizedMLP)}
+    if isinstance(estimator, BaseRegularizedMLP):
+        found = {"": estimator}
+    if prefix is not None:
+        wanted = f"{prefix.removesuffix('__')}__" if prefix else ""
+        if wanted not in found:
+            raise ValueError(
+                f"prefix of {owner} must lead to an estimator of sklreg in {kind}; got {prefix!r}, and there are "
+                f"{sorted(found)}. Pass one of these, or None where there is one only."
+            )
+        return wanted, found[wanted]
+    if not found:
+        raise TypeError(
+            f"{owner} needs an estimator of sklreg, such as RegularizedMLPClassifier, or one that holds one, such as a "
+            f"Pipeline; got {kind}."
+        )
+    if len(found) > 1:
+        raise ValueError(
+            f"{owner} needs an estimator that holds one estimator of sklreg; {kind} holds {len(found)}: "
+            f"{sorted(found)}. Pass the one that is meant."
+        )
+    return next(iter(found.items()))
+
+
+def techniques_on(network: BaseRegularizedMLP) -> list[str]:
+    """Return which techniques a network uses, in the order in which to try them."""
+    parameters = network.get_params(deep=False)
+    return [
+        name
+        for name, technique in TECHNIQUES.items()
+        if name in parameters and not _is_off(parameters[name], technique.off)
+    ]
+
+
+def turned_off(network: BaseRegularizedMLP, names: Iterable[str]) -> dict[str, Any]:
+    """Return the parameters with which a network does without the techniques of these names."""
+    settings = {name: TECHNIQUES[name].off for name in names}
+    # What early stopping alone watches would be refused; in a search for alpha it also judges the folds.
+    if "early_stopping" in settings and network.scoring != "loss" and not hasattr(network, "alphas"):
+        settings["scoring"] = "loss"
+    return settings
+
+
+def has_hidden_layers(network: BaseRegularizedMLP) -> bool:
+    """Return whether there is a hidden layer."""
+    return bool(np.size(network.hidden_layer_sizes))
+
+
+def _is_off(value: Any, off: Any) -> bool:
+    return value is None if off is None else bool(value == off)
