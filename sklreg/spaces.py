@@ -10,6 +10,7 @@ from scipy import stats
 from sklearn.utils import check_random_state
 
 from sklreg._techniques import TECHNIQUES, find_network, has_hidden_layers
+from sklreg.elastic_net import ElasticNetMixin
 
 _SMALL = ("weight_decay", "alpha", "l1_ratio", "dropout")
 _MEDIUM = (*_SMALL, "l2", "input_dropout", "label_smoothing", "mixup_alpha")
@@ -99,11 +100,11 @@ def search_space(estimator: Any, size: str = "medium", *, prefix: str | None = N
         An estimator of this package, or anything of scikit-learn's that holds one, such as a ``Pipeline`` with one as
         a step.  It need not be fitted.
     size : {'small', 'medium', 'cocktail'}, default='medium'
-        What to search.  ``'small'``: the strength of the penalty on weights (``weight_decay``, or ``alpha`` and
-        ``l1_ratio``, where the estimator has them) and ``dropout``.  ``'medium'``: also ``l2``, ``input_dropout``,
+        What to search.  ``'small'``: what shrinks the weights (``alpha`` and ``l1_ratio`` of the elastic net
+        estimators, ``weight_decay`` of the others) and ``dropout``.  ``'medium'``: also ``l2``, ``input_dropout``,
         ``label_smoothing`` and ``mixup_alpha``; all of it can train in one stack of
-        :func:`batched_training`.  ``'cocktail'``: also ``l1``, ``normalization``, ``max_norm`` and ``patience``, and
-        each of them off in half of the candidates.
+        :func:`batched_training`.  ``'cocktail'``: also ``l1``, ``normalization``, ``max_norm``, ``patience``, and
+        ``weight_decay`` in any case; each regularizer is off in half of the candidates.
     prefix : str, default=None
         Name of the estimator of this package inside ``estimator``, such as ``'net'`` for the step of a pipeline.
         ``None`` finds it where there is one only.
@@ -163,6 +164,8 @@ def search_space(estimator: Any, size: str = "medium", *, prefix: str | None = N
         technique = TECHNIQUES.get(name)
         if technique is not None and technique.needs_hidden and not has_hidden_layers(network):
             continue
+        if name == "weight_decay" and size != "cocktail" and isinstance(network, ElasticNetMixin):
+            continue  # alpha shrinks the weights already
         if name == "l1_ratio":
             if "alpha" not in parameters:  # of several, a path chooses itself
                 continue

@@ -73,7 +73,9 @@ class FakeTrial:
 def test_a_space_holds_parameters_of_the_estimator_that_fit_accepts(estimator, size):
     model = estimator(max_iter=1)
     space = search_space(model, size)
-    assert {"dropout", "weight_decay"} <= set(space) <= set(model.get_params())
+    assert "dropout" in space
+    assert set(space) <= set(model.get_params())
+    assert ("weight_decay" in space) == (estimator.__name__.startswith("Regularized") or size == "cocktail")
     assert ("alpha" in space) == ("l1_ratio" in space) == ("alpha" in model.get_params())
     for candidate in ParameterSampler(space, 30, random_state=0):
         clone(model).set_params(**candidate)._validate_params()
@@ -198,6 +200,16 @@ def test_all_fits_of_a_randomized_search_meet(data, trainings):
     assert trainings == [24]
     again = clone(search).fit(*data)
     np.testing.assert_array_equal(search.cv_results_["mean_test_score"], again.cv_results_["mean_test_score"])
+
+
+@pytest.mark.parametrize("estimator", [RegularizedMLPClassifier, ElasticNetMLP])
+def test_all_candidates_of_a_medium_space_can_share_a_stack(data, estimator):
+    model = estimator((4,), random_state=0)
+    kinds = [
+        clone(model).set_params(**candidate)._prepare(*data, None, None, None, None)[0].static
+        for candidate in ParameterSampler(search_space(model, "medium"), 20, random_state=0)
+    ]
+    assert all(kind == kinds[0] for kind in kinds)
 
 
 def test_halving_takes_a_space(data):
