@@ -46,8 +46,10 @@ from sklreg.engine import (
     SelectInputs,
     SparseLinear,
     Static,
+    ThinnedNetworks,
     batch_bounds,
     count_batches,
+    has_dropout,
     layers_of,
     prune,
     threads_for,
@@ -880,20 +882,42 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
 
     def _raw_predict(self, X: Any) -> Array:
         """Return the network's outputs ``(n, C)``."""
-        check_is_fitted(self)
-        return self._outputs(validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False))
+        return self._outputs(self._check_inputs(X))
 
-    def _outputs(self, X: Any) -> Array:
-        """Return the network's outputs for checked inputs."""
+    def _raw_samples(self, X: Any, n_samples: int, random_state: int | np.random.RandomState | None) -> Array:
+        """Return the outputs ``(n_samples, n, C)`` of passes with dropout on, or of an ensemble's members in turn."""
+        X, name = self._check_inputs(X), type(self).__name__
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(f"n_samples of {name} must be an int of at least 1. Got {n_samples!r} instead.")
+        if not (has_dropout(self.module_) or isinstance(self.module_, Ensemble)):
+            raise ValueError(
+                f"{name} has one network without dropout (a pruned one has none), whose predictions do not vary. Fit "
+                "with dropout or input_dropout above 0, or with n_members above 1."
+            )
+        seed = int(check_random_state(random_state).randint(2**31 - 1))
+        return self._outputs(X, lambda module: ThinnedNetworks(module, int(n_samples), seed), int(n_samples))
+
+    def _check_inputs(self, X: Any) -> Any:
+        check_is_fitted(self)
+        return validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
+
+    def _outputs(
+        self,
+        X: Any,
+        function_of: Callable[[nn.Module], Callable[[Tensor], Tensor]] = lambda module: module,
+        n_passes: int = 1,
+    ) -> Array:
+        """Return for checked inputs what a function of ``(n, d)``, made of the network, gives: ``(..., n, C)``."""
         try:
             device = _resolve_device(self.device, type(self).__name__)
         except ValueError:  # fitted elsewhere
             device = torch.device("cpu")
         module = self.module_ if device.type == "cpu" else deepcopy(self.module_).to(device)
+        function = function_of(module)
         weight = next(module.parameters())
         outputs = []
-        size = _BLOCK * _BLOCK
-        flops = 2 * min(X.shape[0], size) * sum(int(prod(matrix.shape)) for matrix in self._weights)
+        size = max(_BLOCK, _BLOCK * _BLOCK // n_passes // _BLOCK * _BLOCK)
+        flops = 2 * n_passes * min(X.shape[0], size) * sum(int(prod(matrix.shape)) for matrix in self._weights)
         with torch.inference_mode(), threads_for(flops):
             for start in range(0, X.shape[0], size):
                 part = X[start : start + size]
@@ -903,8 +927,9 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
                 # Whole blocks, so that a product never takes another path for few samples: a sample's prediction is the
                 # same to the bit whatever it is predicted with.
                 n_missing = -len(part) % _BLOCK
-                outputs.append(module(nn.functional.pad(part, (0, 0, 0, n_missing)))[: len(part)].cpu().numpy())
-        raw: Array = np.concatenate(outputs)
+                output = function(nn.functional.pad(part, (0, 0, 0, n_missing)))
+                outputs.append(output[..., : len(part), :].cpu().numpy())
+        raw: Array = np.concatenate(outputs, axis=-2)
         return raw
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -205,6 +205,38 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
             return np.asarray(-np.logaddexp(0, np.hstack([raw, -raw])))
         return np.asarray(log_softmax(raw, axis=1))
 
+    def predict_proba_samples(
+        self, X: ArrayLike, n_samples: int = 100, *, random_state: int | np.random.RandomState | None = None
+    ) -> Array:
+        """Return probabilities from single networks: those that dropout thins out, the members of an ensemble, or both.
+
+        How far they lie apart says how sure the model is of its probabilities, and their mean is the Monte Carlo
+        estimate of what dropout approximates when predicting (Gal and Ghahramani, 2016).
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Inputs.
+        n_samples : int, default=100
+            Number of networks, at least 1.  Each drops the same units for all inputs.  With ``n_members`` above 1 they
+            come from the members in turn; without dropout they are the members, again and again.
+        random_state : int, RandomState instance or None, default=None
+            Seed of what is dropped.
+
+        Returns
+        -------
+        probability : ndarray of shape (n_samples, n_inputs, n_classes)
+            The probabilities of each network.
+
+        Raises
+        ------
+        ValueError
+            If there is neither dropout nor more than one network.
+        """
+        raw = self._raw_samples(X, n_samples, random_state)
+        proba = self._proba(raw.reshape(-1, raw.shape[2]))
+        return proba.reshape(*raw.shape[:2], proba.shape[1])
+
     def predict(self, X: ArrayLike) -> Array:
         """Return the most probable class, or the labels more probable than not.
 

@@ -89,8 +89,67 @@ class BaseMLPRegressor(MultiOutputMixin, RegressorMixin, BaseRegularizedMLP):
         """
         return self._value(self._raw_predict(X))
 
+    def predict_samples(
+        self, X: ArrayLike, n_samples: int = 100, *, random_state: int | np.random.RandomState | None = None
+    ) -> Array:
+        """Return predictions of single networks: those that dropout thins out, the members of an ensemble, or both.
+
+        How far they lie apart says how sure the model is of its mean, and their mean is the Monte Carlo estimate of
+        what dropout approximates when predicting (Gal and Ghahramani, 2016).
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Inputs.
+        n_samples : int, default=100
+            Number of networks, at least 1.  Each drops the same units for all inputs.  With ``n_members`` above 1 they
+            come from the members in turn; without dropout they are the members, again and again.
+        random_state : int, RandomState instance or None, default=None
+            Seed of what is dropped.
+
+        Returns
+        -------
+        value : ndarray of shape (n_samples, n_inputs) or (n_samples, n_inputs, n_outputs)
+            The predictions of each network.
+
+        Raises
+        ------
+        ValueError
+            If there is neither dropout nor more than one network.
+        """
+        return self._value(self._raw_samples(X, n_samples, random_state))
+
+    def predict_std(
+        self, X: ArrayLike, n_samples: int = 100, *, random_state: int | np.random.RandomState | None = None
+    ) -> Array:
+        """Return the standard deviation of :meth:`predict_samples`: how sure the model is of its mean.
+
+        It grows where there were few samples to learn from.  It leaves out the noise of the target: single values
+        spread more.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Inputs.
+        n_samples : int, default=100
+            Number of networks, at least 1.
+        random_state : int, RandomState instance or None, default=None
+            Seed of what is dropped.
+
+        Returns
+        -------
+        std : ndarray of shape (n_inputs,) or (n_inputs, n_outputs)
+            The standard deviations, in the target's units.
+
+        Raises
+        ------
+        ValueError
+            If there is neither dropout nor more than one network.
+        """
+        return np.asarray(self.predict_samples(X, n_samples, random_state=random_state).std(axis=0))
+
     def _value(self, raw: Array) -> Array:
-        return raw[:, 0] if self._y_is_1d else raw
+        return raw[..., 0] if self._y_is_1d else raw
 
     def _scored_view(self, raw: Array) -> Any:
         return _ScoredRegressor(self, raw)

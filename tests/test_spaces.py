@@ -206,7 +206,7 @@ def test_all_fits_of_a_randomized_search_meet(data, trainings):
 def test_all_candidates_of_a_medium_space_can_share_a_stack(data, estimator):
     model = estimator((4,), random_state=0)
     kinds = [
-        clone(model).set_params(**candidate)._prepare(*data, None, None, None, None)[0].static
+        clone(model).set_params(**candidate)._prepare(*data, None, None, None, None)[1][0].static
         for candidate in ParameterSampler(search_space(model, "medium"), 20, random_state=0)
     ]
     assert all(kind == kinds[0] for kind in kinds)

@@ -11,6 +11,7 @@ from sklreg.engine.job import Hyperparameters, Job, OptimizerState, Result, Stat
 from sklreg.engine.losses import LOSSES
 from sklreg.engine.modules import ACTIVATIONS, OutputUnits, layers_of
 from sklreg.engine.pruning import SelectInputs, SparseLinear, prune, with_linears
+from sklreg.engine.sampling import ThinnedNetworks, has_dropout
 from sklreg.engine.sharing import share_equal_samples
 from sklreg.engine.threads import threads_for
 from sklreg.engine.train import train
@@ -31,8 +32,10 @@ __all__ = [
     "SelectInputs",
     "SparseLinear",
     "Static",
+    "ThinnedNetworks",
     "batch_bounds",
     "count_batches",
+    "has_dropout",
     "layers_of",
     "prune",
     "share_equal_samples",
