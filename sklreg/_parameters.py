@@ -40,7 +40,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "class_weight": [StrOptions({"balanced"}), dict, None],
     "solver": [StrOptions({"adam", "sgd"})],
     "learning_rate_init": [_positive],
-    "learning_rate": [StrOptions({"constant", "cosine"})],
+    "learning_rate": [StrOptions({"constant", "cosine", "one_cycle", "flat_cosine"})],
     "momentum": [_share],
     "max_grad_norm": [_positive, None],
     "batch_size": [_count, StrOptions({"auto", "full"})],
@@ -71,8 +71,10 @@ DESCRIPTIONS: dict[str, str] = {
         hidden_layer_sizes : int or sequence of int, default={default}
             Number of units in each hidden layer.  ``()`` is the linear model.""",
     "activation": """
-        activation : {{'relu', 'tanh', 'logistic', 'identity', 'gelu', 'silu'}}, default={default}
-            Activation of the hidden layers.""",
+        activation : {{'relu', 'leaky_relu', 'tanh', 'logistic', 'identity', 'gelu', 'silu', 'mish', 'selu'}}, \
+default={default}
+            Activation of the hidden layers.  ``'selu'`` starts from weights of variance ``1 / n_in``, which keep its
+            units near mean 0 and variance 1; ``dropout`` does not.""",
     "l1": """
         l1 : float, default={default}
             Strength of the L1 penalty on weights, in [0, inf).  It acts by its proximal operator after every step, in
@@ -158,9 +160,11 @@ DESCRIPTIONS: dict[str, str] = {
         learning_rate_init : float, default={default}
             Initial step size, in (0, inf).""",
     "learning_rate": """
-        learning_rate : {{'constant', 'cosine'}}, default={default}
-            Schedule of the step size.  ``'cosine'`` lets it fall to zero over ``max_iter`` epochs, which the last
-            digits of a convex problem need.""",
+        learning_rate : {{'constant', 'cosine', 'one_cycle', 'flat_cosine'}}, default={default}
+            Schedule of the step size over ``max_iter`` epochs.  ``'cosine'`` lets it fall to zero, which the last
+            digits of a convex problem need.  ``'flat_cosine'`` does so in the second half only.  ``'one_cycle'`` lets
+            it rise from a twenty-fifth over the first 30 % of the steps, and then fall.  Where early stopping ends
+            training long before ``max_iter``, little of the fall is seen.""",
     "momentum": """
         momentum : float, default={default}
             Momentum of ``solver='sgd'``, in [0, 1).""",

@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import make_classification, make_regression
 
 from sklreg import ElasticNetMLPClassifier, RegularizedMLPClassifier, RegularizedMLPRegressor
-from sklreg.engine import Hyperparameters, train
+from sklreg.engine import ACTIVATIONS, Hyperparameters, train
 
 DTYPES = [torch.float32, torch.float64]
 VARIED = [
@@ -55,6 +55,8 @@ bitwise = pytest.mark.skipif(not rounds_alike, reason="to the bit it has been se
         {},
         {"solver": "sgd"},
         {"batch_size": 1000, "schedule": "cosine"},
+        {"schedule": "one_cycle", "activation": "mish"},
+        {"schedule": "flat_cosine", "activation": "selu"},
         {"weighted": True},
         {"n_validation": 0},
         {"penalty_groups": "features", "feature_groups": (0, 1, 1, 2, 3, 3, 3, 4, 5, 6)},
@@ -75,6 +77,16 @@ def test_row_of_a_stack_is_the_single_fit_where_widths_are_odd(make_job, dtype, 
     jobs = [make_job(dtype=dtype, hidden=(33, 7), d=13, max_iter=3, seed=k, l2=k * 1e-3) for k in range(3)]
     for together, job in zip(train(jobs), jobs, strict=True):
         torch.testing.assert_close(parameters(together), parameters(train([job])[0]), rtol=tolerance, atol=tolerance)
+
+
+@bitwise
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("activation", list(ACTIVATIONS))
+def test_row_of_a_stack_is_the_single_fit_to_the_bit_with_every_activation(make_job, activation, dtype):
+    """Also where batches leave numbers over that fill no vector register."""
+    jobs = [make_job(dtype=dtype, activation=activation, seed=k, dropout=0.1 * k, n=199) for k in range(3)]
+    for together, job in zip(train(jobs), jobs, strict=True):
+        assert_same_fit(together, train([job])[0])
 
 
 @bitwise

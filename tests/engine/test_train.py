@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import replace
 from itertools import pairwise
@@ -25,6 +26,12 @@ ROWS = [
     {"learning_rate_init": 0.03, "weight_decay": 0.3, "max_norm": 0.9, "seed": 1},
     {"learning_rate_init": 0.02, "l2": 0.1, "weight_decay": 0.1, "data_seed": 1},
 ]
+SCHEDULES = {
+    "constant": lambda done: 1.0,
+    "cosine": lambda done: (1 + math.cos(math.pi * done)) / 2,
+    "flat_cosine": lambda done: 1.0 if done < 0.5 else (1 + math.cos(2 * math.pi * (done - 0.5))) / 2,
+    "one_cycle": lambda done: 0.04 + 3.2 * done if done < 0.3 else (1 + math.cos(math.pi * (done - 0.3) / 0.7)) / 2,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -63,11 +70,8 @@ def with_torch(job):
         optimizer = torch.optim.SGD(module.parameters(), lr=h.learning_rate_init, momentum=h.momentum)
     n = len(job.train_set)
     bounds = batch_bounds(n, static.n_batches)
-    schedule = (
-        torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, h.max_iter * len(bounds))
-        if static.schedule == "cosine"
-        else None
-    )
+    n_steps = h.max_iter * len(bounds)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: SCHEDULES[static.schedule](step / n_steps))
     X, y, weight = job.train_set.X.values, job.train_set.y, job.train_set.weight
     held = job.validation_set
     history, best = [], (float("inf"), 0, None)
@@ -90,8 +94,7 @@ def with_torch(job):
             with torch.no_grad():
                 for w in weights[:-1]:
                     w.copy_(torch.renorm(w, 2, 0, h.max_norm))
-            if schedule:
-                schedule.step()
+            schedule.step()
         with torch.no_grad():
             module.eval()
             validation = mean_loss(module(held.X.values), held.y, held.weight).item()
@@ -107,7 +110,9 @@ def with_torch(job):
     "static",
     [
         {},
-        {"weighted": True, "schedule": "cosine"},
+        {"weighted": True, "schedule": "cosine", "activation": "selu"},
+        {"schedule": "one_cycle", "activation": "leaky_relu"},
+        {"schedule": "flat_cosine", "activation": "mish"},
         {"solver": "sgd"},
         {"normalization": "layer"},
         {"hidden": (), "schedule": "cosine", "weighted": True},
