@@ -123,6 +123,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     weight_decay: float
     dropout: float
     input_dropout: float
+    input_noise: float
     normalization: str | None
     max_norm: float | None
     mixup_alpha: float
@@ -562,6 +563,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             weight_decay=self.weight_decay,
             dropout=self.dropout,
             input_dropout=self.input_dropout,
+            input_noise=self.input_noise,
             label_smoothing=getattr(self, "label_smoothing", 0.0),
             mixup_alpha=self.mixup_alpha,
             max_norm=off if self.max_norm is None else self.max_norm,

@@ -33,6 +33,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "weight_decay": [_from_zero],
     "dropout": [_share],
     "input_dropout": [_share],
+    "input_noise": [_from_zero],
     "normalization": [StrOptions({"batch", "layer"}), None],
     "max_norm": [_positive, None],
     "label_smoothing": [_share],
@@ -130,6 +131,10 @@ default={default}
     "input_dropout": """
         input_dropout : float, default={default}
             The same for the inputs, in [0, 1).  Typically 0.1 to 0.2.""",
+    "input_noise": """
+        input_noise : float, default={default}
+            Standard deviation of the Gaussian noise that is added to every input in training, in [0, inf), in units of
+            ``X`` as it is given: scale the features first.  Typically 0.05 to 0.3.""",
     "normalization": """
         normalization : {{'batch', 'layer'}} or None, default={default}
             Normalization between each hidden layer's weights and its activation.  ``'batch'`` uses the statistics of
@@ -213,8 +218,8 @@ default={default}
             Precision of the computation.  ``'auto'`` is that of ``X`` on the CPU and float32 on CUDA.""",
     "random_state": """
         random_state : int, RandomState instance or None, default={default}
-            Seed of initialization, order, validation split, dropout and mixup.  Fits with the same int share all draws.
-            No global generator is read or changed; None takes fresh entropy from the system.""",
+            Seed of initialization, order, validation split, dropout, noise and mixup.  Fits with the same int share all
+            draws.  No global generator is read or changed; None takes fresh entropy from the system.""",
     "verbose": """
         verbose : bool or int, default={default}
             Whether to print a line every epoch.""",

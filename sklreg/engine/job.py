@@ -49,6 +49,7 @@ class Hyperparameters(NamedTuple):
     weight_decay: float = 0.0
     dropout: float = 0.0
     input_dropout: float = 0.0
+    input_noise: float = 0.0
     label_smoothing: float = 0.0
     mixup_alpha: float = 0.0
     max_norm: float = float("inf")

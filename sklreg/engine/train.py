@@ -15,6 +15,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from sklreg.engine.corruption import InputNoise
 from sklreg.engine.data import Batch, Buffer, Pool, batch_bounds, chunks, stack
 from sklreg.engine.job import Job, OptimizerState, Result, Static
 from sklreg.engine.losses import LOSSES
@@ -228,7 +229,10 @@ class _Stack:
         """Take step ``i`` of an epoch; return each row's loss, summed over the batch, ``(K,)``."""
         sizes = [bounds[i][1] - bounds[i][0] for bounds in self.bounds]
         mode = TrainingMode(self.input_dropout, self.dropout, sizes, batch.weight, self.optimizer.n_steps)
-        output = self.network.forward(batch.X.expand(len(self.jobs), -1, -1), mode)  # (K, n, C)
+        X = batch.X.expand(len(self.jobs), -1, -1)
+        if self.input_noise is not None:
+            X = self.input_noise.disturb(X, sizes)
+        output = self.network.forward(X, mode)  # (K, n, C)
         # Rows do not mix, so the gradient of all their losses together holds each row's own.
         gradient = self.loss.gradient(*self._in_target_units(output, batch.y), self.label_smoothing)
         if self.relative_scale is not None:
@@ -442,6 +446,8 @@ class _Stack:
         self.validation_members = self._members(_places(held_out)) if len(sets) > 1 else None
         self.n_validation = self._members([len(self.samples[h]) for h in held_out])
 
+        std = self._column("input_noise")
+        self.input_noise = InputNoise(std, self.streams, stream_of_row) if bool((std > 0).any()) else None
         self.input_dropout = self._noise("input_dropout", stream_of_row)
         self.dropout = self._noise("dropout", stream_of_row)
         smoothing, max_norm = self._column("label_smoothing"), self._column("max_norm")

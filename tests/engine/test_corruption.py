@@ -1,0 +1,58 @@
+"""Disturbed inputs: who is disturbed by how much, and by which draws."""
+
+from __future__ import annotations
+
+import torch
+from numpy.testing import assert_allclose
+from torch.testing import assert_close
+
+from sklreg import ElasticNetMLP
+from sklreg.engine.corruption import InputNoise
+from sklreg.engine.streams import Streams
+
+CPU = torch.device("cpu")
+
+
+def streams(*seeds):
+    return [Streams(seed, CPU) for seed in seeds]
+
+
+def test_noise_has_the_standard_deviation_of_each_row_and_mean_zero():
+    X = torch.full((3, 2000, 10), 5.0, dtype=torch.float64)
+    std = torch.tensor([0.0, 0.5, 2.0], dtype=torch.float64)
+    noise = InputNoise(std, streams(0), [0, 0, 0]).disturb(X, [2000]) - X
+    assert_close(noise.std((1, 2)), std, rtol=0.02, atol=0)
+    assert (noise.mean((1, 2)).abs() <= 5 * std / 20_000**0.5).all()
+    assert (X == 5).all()
+
+
+def test_rows_of_one_source_share_the_draws_in_their_own_strength():
+    X = torch.zeros(3, 50, 4)
+    noise = InputNoise(torch.tensor([0.5, 1.0, 1.0]), streams(0, 1), [0, 0, 1]).disturb(X, [50, 50])
+    assert torch.equal(2 * noise[0], noise[1])
+    assert (noise[1] != noise[2]).all()
+
+
+def test_a_source_draws_as_many_numbers_as_it_has_samples():
+    """What fills a smaller batch up takes no draws: the next batch is that of the source by itself."""
+    small, large = streams(0, 1)
+    noise = InputNoise(torch.ones(2), [small, large], [0, 1])
+    alone = InputNoise(torch.ones(1), streams(0), [0])
+    for _ in range(2):
+        together = noise.disturb(torch.zeros(2, 7, 3), [5, 7])
+        assert torch.equal(together[0, :5], alone.disturb(torch.zeros(1, 5, 3), [5])[0])
+        assert not together[0, 5:].any()
+
+
+def test_noise_on_the_inputs_of_a_linear_model_is_ridge():
+    """Bishop (1995), exactly: the mean of the squared error over the noise is the error plus a penalty."""
+    generator = torch.Generator().manual_seed(0)
+    X = torch.randn(400, 3, generator=generator, dtype=torch.float64).numpy()
+    y = X @ [2.0, -1.0, 0.5] + 3
+    setting = {
+        "hidden_layer_sizes": (), "early_stopping": False, "batch_size": "full", "learning_rate": "cosine",
+        "learning_rate_init": 0.02, "max_iter": 3000, "random_state": 0,
+    }  # fmt: skip
+    noisy = ElasticNetMLP(alpha=0.0, input_noise=0.7, **setting).fit(X, y)
+    ridge = ElasticNetMLP(alpha=0.7**2, l1_ratio=0.0, **setting).fit(X, y)
+    assert_allclose(noisy.coefs_[0], ridge.coefs_[0], atol=0.02)
