@@ -132,6 +132,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     learning_rate: str
     momentum: float
     max_grad_norm: float | None
+    weight_averaging: float
     batch_size: int | str
     max_iter: int
     early_stopping: bool
@@ -568,6 +569,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             mixup_alpha=self.mixup_alpha,
             max_norm=off if self.max_norm is None else self.max_norm,
             max_grad_norm=off if self.max_grad_norm is None else self.max_grad_norm,
+            weight_averaging=self.weight_averaging,
             patience=self.patience if self.early_stopping and not single_pass else off,
             min_delta=self.min_delta,
             max_iter=1 if single_pass else self.max_iter,

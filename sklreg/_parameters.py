@@ -44,6 +44,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "learning_rate": [StrOptions({"constant", "cosine", "one_cycle", "flat_cosine"})],
     "momentum": [_share],
     "max_grad_norm": [_positive, None],
+    "weight_averaging": [_share],
     "batch_size": [_count, StrOptions({"auto", "full"})],
     "max_iter": [_count],
     "early_stopping": ["boolean"],
@@ -178,6 +179,12 @@ default={default}
             Greatest Euclidean norm of the loss's gradient, in (0, inf); longer ones are scaled back.  In
             regression, of the loss in units of the target's variance.  The gradient of
             the L2 penalty is added afterwards.""",
+    "weight_averaging": """
+        weight_averaging : float, default={default}
+            Decay of an exponential moving average of the weights, taken after every step, in [0, 1).  Early stopping
+            watches the average, and ``module_`` is the average; training goes on with the weights themselves.  A
+            weight that is exactly zero at the end of an epoch is zero in the average, too.  0 averages nothing.
+            Typically 0.98 to 0.999: the average looks back over about ``1 / (1 - weight_averaging)`` steps.""",
     "batch_size": """
         batch_size : int, 'auto' or 'full', default={default}
             Greatest number of samples in a step, at least 1.  An epoch is cut into the fewest batches, as equal as can

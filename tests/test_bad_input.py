@@ -110,7 +110,8 @@ OUT_OF_RANGE = {
     "dropout": [1, 1.0, -0.1], "input_dropout": [1.0], "input_noise": [-0.1],
     "normalization": ["group"], "max_norm": [0, -1.0],
     "mixup_alpha": [-1], "solver": ["lbfgs"], "learning_rate_init": [0, -1], "learning_rate": ["adaptive"],
-    "momentum": [1.0, -0.5], "max_grad_norm": [0.0], "batch_size": [0, "half", 2.5], "max_iter": [0, 1.5],
+    "momentum": [1.0, -0.5], "max_grad_norm": [0.0], "weight_averaging": [1.0, -0.1],
+    "batch_size": [0, "half", 2.5], "max_iter": [0, 1.5],
     "early_stopping": ["yes"], "validation_fraction": [0, 1.0], "patience": [0, 2.5], "min_delta": [-1],
     "scoring": [3], "device": [0], "dtype": ["float16"], "random_state": ["seed"], "verbose": [-1],
 }  # fmt: skip

@@ -20,18 +20,10 @@ DTYPES = [torch.float32, torch.float64]
 VARIED = [
     {},
     {"dropout": 0.5, "input_dropout": 0.1, "input_noise": 0.3, "seed": 1, "max_iter": 9, "data_seed": 1},
-    {
-        "l1": 2e-3,
-        "l2": 1e-2,
-        "mixup_alpha": 0.4,
-        "label_smoothing": 0.1,
-        "patience": 2,
-        "max_iter": 20,
-        "input_noise": 0.1,
-    },
+    {"l1": 2e-3, "l2": 1e-2, "mixup_alpha": 0.4, "label_smoothing": 0.1, "patience": 2, "max_iter": 20},
     {"weight_decay": 0.5, "max_norm": 0.8, "max_grad_norm": 0.05, "dropout": 0.2, "data_seed": 1, "min_delta": 0.01},
-    {"learning_rate_init": 0.1, "seed": 1, "patience": 3, "max_iter": 20},
-    {"l1": 2e-3, "penalty_warmup": 0.5, "max_iter": 8},
+    {"learning_rate_init": 0.1, "input_noise": 0.1, "weight_averaging": 0.5, "seed": 1, "patience": 3, "max_iter": 20},
+    {"l1": 2e-3, "penalty_warmup": 0.5, "max_iter": 8, "weight_averaging": 0.9},
 ]
 
 
@@ -262,6 +254,7 @@ REGULARIZERS = {
     "mixup_alpha": (0.0, [0.1, 0.5, 2.0], confidence),
     "max_norm": (None, [1.0, 0.5, 0.1], lambda m: np.linalg.norm(m.coefs_[0], axis=0).max()),
     "max_grad_norm": (None, [0.1, 1e-3, 1e-5], lambda m: -m.loss_curve_[-1]),
+    "weight_averaging": (0.0, [0.3, 0.6, 0.85], weight_norm),  # of weights that grow, the average is behind
 }
 
 

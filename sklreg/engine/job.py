@@ -54,6 +54,7 @@ class Hyperparameters(NamedTuple):
     mixup_alpha: float = 0.0
     max_norm: float = float("inf")
     max_grad_norm: float = float("inf")
+    weight_averaging: float = 0.0
     patience: float = float("inf")
     min_delta: float = 0.0
     max_iter: int = 100
@@ -64,6 +65,7 @@ class OptimizerState(NamedTuple):
 
     n_steps: int
     moments: Tensor  # (n_moments, P)
+    raw: Tensor | None = None  # (S,) the state that is trained, where the module that came out is an average
 
 
 @dataclass(frozen=True)

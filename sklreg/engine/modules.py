@@ -473,11 +473,11 @@ def batch_statistics(x: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, 
 class Network:
     """``K`` multilayer perceptrons over the views of one state: linear, normalization, activation, dropout.
 
-    A backward pass writes into ``gradient`` ``(K, P)``.
+    A backward pass writes into ``gradient`` ``(K, P)``, which networks that only predict may share with another.
     """
 
-    def __init__(self, layout: Layout, activation: str, state: Tensor) -> None:
-        self.gradient = torch.zeros_like(state[:, : layout.n_params])
+    def __init__(self, layout: Layout, activation: str, state: Tensor, gradient: Tensor | None = None) -> None:
+        self.gradient = torch.zeros_like(state[:, : layout.n_params]) if gradient is None else gradient
         self.layers: list[Layer] = [Dropout("input_dropout", in_place=False)]
         for i in range(layout.n_layers - 1):
             self.layers.append(Linear(layout, i, state, self.gradient))

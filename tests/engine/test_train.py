@@ -185,9 +185,11 @@ def test_a_row_ends_when_its_listener_says_so_and_what_it_is_shown_is_a_copy(mak
 
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 @pytest.mark.parametrize("normalization", [None, "batch"])
-def test_a_training_continued_with_its_optimizer_is_one_training(make_job, solver, normalization):
+@pytest.mark.parametrize("weight_averaging", [0.0, 0.6])
+def test_a_training_continued_with_its_optimizer_is_one_training(make_job, solver, normalization, weight_averaging):
     setting = {
         "solver": solver, "normalization": normalization, "batch_size": 1000, "n_validation": 0, "l1": 1e-3, "l2": 1e-2,
+        "weight_averaging": weight_averaging,
     }  # fmt: skip
     whole = train([make_job(**setting, max_iter=7)])[0]
     first = train([make_job(**setting, max_iter=3)])[0]
@@ -229,6 +231,7 @@ def test_penalties_are_of_the_mean_loss_and_not_of_its_history(make_job):
         {"batch_size": 1000},
         {"dropout": 0.4, "input_dropout": 0.2},
         {"input_noise": 0.3, "weighted": True},
+        {"weight_averaging": 0.8},
         {"mixup_alpha": 0.5, "label_smoothing": 0.1},
         {"mixup_alpha": 0.5, "weighted": True},
         {"l1": 1e-3, "l2": 1e-2, "hidden": (16,), "score": lambda raw: -float((raw**2).mean())},
