@@ -34,6 +34,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "dropout": [_share],
     "input_dropout": [_share],
     "input_noise": [_from_zero],
+    "swap_noise": [_share],
     "normalization": [StrOptions({"batch", "layer"}), None],
     "max_norm": [_positive, None],
     "label_smoothing": [_share],
@@ -136,6 +137,10 @@ default={default}
         input_noise : float, default={default}
             Standard deviation of the Gaussian noise that is added to every input in training, in [0, inf), in units of
             ``X`` as it is given: scale the features first.  Typically 0.05 to 0.3.""",
+    "swap_noise": """
+        swap_noise : float, default={default}
+            Probability that an input is swapped, in training, for the same feature of another sample of the batch, in
+            [0, 1).  Typically 0.05 to 0.2.""",
     "normalization": """
         normalization : {{'batch', 'layer'}} or None, default={default}
             Normalization between each hidden layer's weights and its activation.  ``'batch'`` uses the statistics of

@@ -178,7 +178,7 @@ def test_the_torch_module_predicts_what_the_estimator_predicts(estimator, normal
 
 
 @pytest.mark.parametrize("estimator", ALL)
-@pytest.mark.parametrize("setting", [{"input_noise": 0.3}, {"weight_averaging": 0.8}], ids=str)
+@pytest.mark.parametrize("setting", [{"input_noise": 0.3}, {"swap_noise": 0.2}, {"weight_averaging": 0.8}], ids=str)
 def test_what_acts_in_training_alone_goes_with_weights_early_stopping_passes_and_pickles(estimator, setting, binary):
     X, y = binary
     weight = np.random.default_rng(0).uniform(0.2, 2, len(y))

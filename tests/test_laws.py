@@ -21,9 +21,9 @@ VARIED = [
     {},
     {"dropout": 0.5, "input_dropout": 0.1, "input_noise": 0.3, "seed": 1, "max_iter": 9, "data_seed": 1},
     {"l1": 2e-3, "l2": 1e-2, "mixup_alpha": 0.4, "label_smoothing": 0.1, "patience": 2, "max_iter": 20},
-    {"weight_decay": 0.5, "max_norm": 0.8, "max_grad_norm": 0.05, "dropout": 0.2, "data_seed": 1, "min_delta": 0.01},
+    {"weight_decay": 0.5, "max_norm": 0.8, "max_grad_norm": 0.05, "dropout": 0.2, "data_seed": 1, "swap_noise": 0.2},
     {"learning_rate_init": 0.1, "input_noise": 0.1, "weight_averaging": 0.5, "seed": 1, "patience": 3, "max_iter": 20},
-    {"l1": 2e-3, "penalty_warmup": 0.5, "max_iter": 8, "weight_averaging": 0.9},
+    {"l1": 2e-3, "penalty_warmup": 0.5, "swap_noise": 0.1, "max_iter": 8, "min_delta": 0.01, "weight_averaging": 0.9},
 ]
 
 
@@ -162,7 +162,14 @@ def test_jobs_of_different_static_choices_are_trained_apart_and_returned_in_orde
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_rows_of_one_seed_share_every_draw_and_rows_of_others_none(make_job, dtype):
-    setting = {"dtype": dtype, "dropout": 0.5, "input_dropout": 0.2, "input_noise": 0.1, "mixup_alpha": 0.3}
+    setting = {
+        "dtype": dtype,
+        "dropout": 0.5,
+        "input_dropout": 0.2,
+        "input_noise": 0.1,
+        "swap_noise": 0.1,
+        "mixup_alpha": 0.3,
+    }
     same, twin, other = train([make_job(**setting), make_job(**setting), make_job(**setting, seed=1)])
     assert_same_fit(same, twin)
     assert same.history[0] != other.history[0]
@@ -170,7 +177,9 @@ def test_rows_of_one_seed_share_every_draw_and_rows_of_others_none(make_job, dty
 
 def test_switching_one_regularizer_on_shifts_no_other_draw(make_job):
     """Noise too weak to do anything leaves the fit as it is: order and initialization draw from elsewhere."""
-    plain, *barely = train([make_job(), make_job(dropout=1e-9), make_job(input_noise=1e-100)])
+    plain, *barely = train(
+        [make_job(), make_job(dropout=1e-9), make_job(input_noise=1e-100), make_job(swap_noise=1e-9)]
+    )
     for fit in barely:
         assert_same_fit(plain, fit)
 
@@ -250,6 +259,7 @@ REGULARIZERS = {
     "dropout": (0.0, [0.2, 0.5, 0.8], lambda m: -m.loss_curve_[-1]),
     "input_dropout": (0.0, [0.1, 0.4, 0.8], lambda m: -m.loss_curve_[-1]),
     "input_noise": (0.0, [0.1, 0.5, 2.0], lambda m: -m.loss_curve_[-1]),
+    "swap_noise": (0.0, [0.1, 0.3, 0.8], lambda m: -m.loss_curve_[-1]),
     "label_smoothing": (0.0, [0.05, 0.2, 0.4], confidence),
     "mixup_alpha": (0.0, [0.1, 0.5, 2.0], confidence),
     "max_norm": (None, [1.0, 0.5, 0.1], lambda m: np.linalg.norm(m.coefs_[0], axis=0).max()),

@@ -10,6 +10,43 @@ from sklreg.engine.data import Buffer
 from sklreg.engine.streams import Streams
 
 
+class SwapNoise:
+    """Inputs that are swapped for the same feature of another sample of the batch, with each row's own probability.
+
+    Rows of one source share the draws: of two rows, the one that swaps more swaps all that the other does, and for the
+    same.  ``rate`` is ``(K,)``, and ``members`` the source of draws of each row.
+    """
+
+    def __init__(self, rate: Tensor, streams: list[Streams], members: list[int]) -> None:
+        self.draws = [(stream.swap_noise.draw, stream.swap_partners.draw) for stream in streams]
+        self.members = _every_row(members, streams, rate.device)
+        steps = (rate.double() * 2**16).round().clamp(max=2**16 - 1)  # rates to 1/65,536
+        self.threshold = (steps - 2**15).to(torch.int16)[:, None, None]
+        self.output = Buffer()
+
+    def disturb(self, X: Tensor, sizes: list[int]) -> Tensor:
+        """Return ``(K, n, d)`` of ``X`` ``(K or 1, n, d)``; ``sizes`` says how many samples each source has."""
+        n, d = X.shape[1:]
+        chances, partners = [], []
+        for (draw_chance, draw_partner), size in zip(self.draws, sizes, strict=True):
+            chances.append(_filled_up(draw_chance(size, d), n))
+            partners.append(_filled_up(_others(draw_partner(size, 2 * d)), n))
+        chance, partner = torch.stack(chances), torch.stack(partners)
+        if self.members is not None:
+            chance, partner = chance.index_select(0, self.members), partner.index_select(0, self.members)
+        other = X.gather(1, partner.expand(len(X), -1, -1))
+        output = self.output.shaped(X, len(self.threshold), n, d)
+        return torch.where(chance < self.threshold, other, X, out=output)
+
+
+def _others(noise: Tensor) -> Tensor:
+    """Return for each of ``n`` samples and ``d`` features another sample, of 16-bit noise ``(n, 2 * d)``."""
+    n = len(noise)
+    number = noise.view(torch.int32).long() + 2**31  # uniform below 2 ** 32
+    steps = (number * (n - 1) >> 32) + 1  # from 1 to n - 1
+    return (steps + torch.arange(n, device=noise.device)[:, None]) % n
+
+
 class InputNoise:
     """Gaussian noise on the inputs (Bishop, 1995), of each row's own strength.
 

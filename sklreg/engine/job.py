@@ -50,6 +50,7 @@ class Hyperparameters(NamedTuple):
     dropout: float = 0.0
     input_dropout: float = 0.0
     input_noise: float = 0.0
+    swap_noise: float = 0.0
     label_smoothing: float = 0.0
     mixup_alpha: float = 0.0
     max_norm: float = float("inf")

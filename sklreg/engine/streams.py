@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 # New ones at the end: the seed of a purpose is that of its place.
-_PURPOSES = ("init", "order", "mixup_partners", "mixup_shares", "input_dropout", "dropout", "input_noise")
+_PURPOSES = (
+    "init",
+    "order",
+    "mixup_partners",
+    "mixup_shares",
+    "input_dropout",
+    "dropout",
+    "input_noise",
+    "swap_noise",
+    "swap_partners",
+)
 
 
 class Streams:
@@ -27,6 +37,8 @@ class Streams:
         self.input_dropout = _Noise(seeds["input_dropout"], device)
         self.dropout = _Noise(seeds["dropout"], device)
         self.input_noise = _GaussianNoise(seeds["input_noise"], device)
+        self.swap_noise = _Noise(seeds["swap_noise"], device)
+        self.swap_partners = _Noise(seeds["swap_partners"], device)
 
     def mixup_shares(self) -> np.random.Generator:
         """Return a new generator of mixing shares, the same for every row of this seed.

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from sklreg.engine.averaging import WeightAveraging
-from sklreg.engine.corruption import InputNoise
+from sklreg.engine.corruption import InputNoise, SwapNoise
 from sklreg.engine.data import Batch, Buffer, Pool, batch_bounds, chunks, stack
 from sklreg.engine.job import Job, OptimizerState, Result, Static
 from sklreg.engine.losses import LOSSES
@@ -238,7 +238,8 @@ class _Stack:
         """Take step ``i`` of an epoch; return each row's loss, summed over the batch, ``(K,)``."""
         sizes = [bounds[i][1] - bounds[i][0] for bounds in self.bounds]
         mode = TrainingMode(self.input_dropout, self.dropout, sizes, batch.weight, self.optimizer.n_steps)
-        X = batch.X.expand(len(self.jobs), -1, -1)
+        X = batch.X if self.swap_noise is None else self.swap_noise.disturb(batch.X, sizes)
+        X = X.expand(len(self.jobs), -1, -1)
         if self.input_noise is not None:
             X = self.input_noise.disturb(X, sizes)
         output = self.network.forward(X, mode)  # (K, n, C)
@@ -477,7 +478,8 @@ class _Stack:
         self.validation_members = self._members(_places(held_out)) if len(sets) > 1 else None
         self.n_validation = self._members([len(self.samples[h]) for h in held_out])
 
-        std = self._column("input_noise")
+        rate, std = self._column("swap_noise"), self._column("input_noise")
+        self.swap_noise = SwapNoise(rate, self.streams, stream_of_row) if bool((rate > 0).any()) else None
         self.input_noise = InputNoise(std, self.streams, stream_of_row) if bool((std > 0).any()) else None
         self.input_dropout = self._noise("input_dropout", stream_of_row)
         self.dropout = self._noise("dropout", stream_of_row)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from numpy.testing import assert_allclose
 from torch.testing import assert_close
 
 from sklreg import ElasticNetMLP
-from sklreg.engine.corruption import InputNoise
+from sklreg.engine.corruption import InputNoise, SwapNoise
 from sklreg.engine.streams import Streams
 
 CPU = torch.device("cpu")
@@ -56,3 +57,47 @@ def test_noise_on_the_inputs_of_a_linear_model_is_ridge():
     noisy = ElasticNetMLP(alpha=0.0, input_noise=0.7, **setting).fit(X, y)
     ridge = ElasticNetMLP(alpha=0.7**2, l1_ratio=0.0, **setting).fit(X, y)
     assert_allclose(noisy.coefs_[0], ridge.coefs_[0], atol=0.02)
+
+
+def table(n, d, n_models=1):
+    """Return inputs of which each is another number, in the order of the features: sample ``i % 10,000``."""
+    return (torch.arange(n)[:, None] + 10_000 * torch.arange(d)).double().expand(n_models, -1, -1)
+
+
+@pytest.mark.parametrize("n_tables", [1, 3])
+def test_swaps_are_as_frequent_as_each_row_says_and_take_the_same_feature_of_another_sample(n_tables):
+    X = table(2000, 10, n_tables)
+    swapped = SwapNoise(torch.tensor([0.0, 0.1, 0.7]), streams(0), [0, 0, 0]).disturb(X, [2000])
+    assert swapped.shape == (3, 2000, 10)
+    shares = (swapped != X).double().mean((1, 2))  # a swap for itself would be missing
+    assert_close(shares, torch.tensor([0.0, 0.1, 0.7], dtype=torch.float64), rtol=0, atol=0.02)
+    assert ((swapped - X).abs() < 10_000).all()  # of the same feature
+    assert torch.equal(X, table(2000, 10, n_tables))
+
+
+def test_of_two_rows_the_one_that_swaps_more_swaps_all_that_the_other_does_and_for_the_same():
+    X = table(500, 6)
+    less, more = SwapNoise(torch.tensor([0.2, 0.5]), streams(0), [0, 0]).disturb(X, [500])
+    is_swapped = less != X[0]
+    assert torch.equal(more[is_swapped], less[is_swapped])
+    assert (more != X[0]).sum() > is_swapped.sum()
+
+
+@pytest.mark.parametrize("n", [2, 3, 50])
+def test_every_other_sample_is_as_likely_a_partner(n):
+    swapped = SwapNoise(torch.tensor([1.0]), streams(0), [0]).disturb(table(n, 4000), [n])[0] % 10_000
+    counts = torch.stack([torch.bincount(row.long(), minlength=n) for row in swapped]).double()
+    counts.fill_diagonal_(4000 / (n - 1))  # a sample by itself: but for one in 65,536, none
+    spread = (4000 / (n - 1)) ** 0.5
+    assert ((counts - 4000 / (n - 1)).abs() < 5 * spread).all()
+
+
+def test_a_source_swaps_among_its_own_samples_as_it_would_alone():
+    small, large = streams(0, 1)
+    swaps = SwapNoise(torch.tensor([0.5, 0.5]), [small, large], [0, 1])
+    alone = SwapNoise(torch.tensor([0.5]), streams(0), [0])
+    X = table(7, 3, 2).clone()
+    X[0, 5:] = -1  # filled up
+    for _ in range(2):
+        together = swaps.disturb(X, [5, 7])
+        assert torch.equal(together[0, :5], alone.disturb(X[:1, :5], [5])[0])

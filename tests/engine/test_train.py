@@ -159,7 +159,7 @@ def in_csr_form(job):
 
 @pytest.mark.parametrize("batch_size", [50, 1000])
 def test_sparse_inputs_train_as_their_dense_form(make_job, batch_size):
-    dense = make_job(batch_size=batch_size, input_dropout=0.2, input_noise=0.1, mixup_alpha=0.3)
+    dense = make_job(batch_size=batch_size, input_dropout=0.2, input_noise=0.1, swap_noise=0.2, mixup_alpha=0.3)
     a, b = train([dense, in_csr_form(dense)])
     assert torch.equal(numbers_of(a.module), numbers_of(b.module))
     assert a.history == b.history
@@ -231,6 +231,7 @@ def test_penalties_are_of_the_mean_loss_and_not_of_its_history(make_job):
         {"batch_size": 1000},
         {"dropout": 0.4, "input_dropout": 0.2},
         {"input_noise": 0.3, "weighted": True},
+        {"swap_noise": 0.2},
         {"weight_averaging": 0.8},
         {"mixup_alpha": 0.5, "label_smoothing": 0.1},
         {"mixup_alpha": 0.5, "weighted": True},
