@@ -18,7 +18,7 @@ class SwapNoise:
     """
 
     def __init__(self, rate: Tensor, streams: list[Streams], members: list[int]) -> None:
-        self.draws = [(stream.swap_noise.draw, stream.swap_partners.draw) for stream in streams]
+        self.draws = [stream.swap_noise.draw for stream in streams]
         self.members = _every_row(members, streams, rate.device)
         steps = (rate.double() * 2**16).round().clamp(max=2**16 - 1)  # rates to 1/65,536
         self.threshold = (steps - 2**15).to(torch.int16)[:, None, None]
@@ -27,11 +27,9 @@ class SwapNoise:
     def disturb(self, X: Tensor, sizes: list[int]) -> Tensor:
         """Return ``(K, n, d)`` of ``X`` ``(K or 1, n, d)``; ``sizes`` says how many samples each source has."""
         n, d = X.shape[1:]
-        chances, partners = [], []
-        for (draw_chance, draw_partner), size in zip(self.draws, sizes, strict=True):
-            chances.append(_filled_up(draw_chance(size, d), n))
-            partners.append(_filled_up(_others(draw_partner(size, 2 * d)), n))
-        chance, partner = torch.stack(chances), torch.stack(partners)
+        noise = [draw(2, size, d) for draw, size in zip(self.draws, sizes, strict=True)]
+        chance = torch.stack([_filled_up(chances, n) for chances, _ in noise])
+        partner = torch.stack([_filled_up(_others(numbers), n) for _, numbers in noise])
         if self.members is not None:
             chance, partner = chance.index_select(0, self.members), partner.index_select(0, self.members)
         other = X.gather(1, partner.expand(len(X), -1, -1))
@@ -40,11 +38,13 @@ class SwapNoise:
 
 
 def _others(noise: Tensor) -> Tensor:
-    """Return for each of ``n`` samples and ``d`` features another sample, of 16-bit noise ``(n, 2 * d)``."""
+    """Return for each of ``n`` samples and ``d`` features another sample, of 16-bit noise ``(n, d)``.
+
+    Of more than 65,537 samples it is one of 65,536 that are evenly spread.
+    """
     n = len(noise)
-    number = noise.view(torch.int32).long() + 2**31  # uniform below 2 ** 32
-    steps = (number * (n - 1) >> 32) + 1  # from 1 to n - 1
-    return (steps + torch.arange(n, device=noise.device)[:, None]) % n
+    others = noise.long().add_(2**15).mul_(n - 1).bitwise_right_shift_(16)  # from 0 to n - 2
+    return others.add_(torch.arange(1, n + 1, device=noise.device)[:, None]).remainder_(n)
 
 
 class InputNoise:

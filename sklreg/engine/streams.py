@@ -13,16 +13,8 @@ from torch import Tensor
 
 # New ones at the end: the seed of a purpose is that of its place.
 _PURPOSES = (
-    "init",
-    "order",
-    "mixup_partners",
-    "mixup_shares",
-    "input_dropout",
-    "dropout",
-    "input_noise",
-    "swap_noise",
-    "swap_partners",
-)
+    "init", "order", "mixup_partners", "mixup_shares", "input_dropout", "dropout", "input_noise", "swap_noise"
+)  # fmt: skip
 
 
 class Streams:
@@ -38,7 +30,6 @@ class Streams:
         self.dropout = _Noise(seeds["dropout"], device)
         self.input_noise = _GaussianNoise(seeds["input_noise"], device)
         self.swap_noise = _Noise(seeds["swap_noise"], device)
-        self.swap_partners = _Noise(seeds["swap_partners"], device)
 
     def mixup_shares(self) -> np.random.Generator:
         """Return a new generator of mixing shares, the same for every row of this seed.

@@ -92,6 +92,13 @@ def test_every_other_sample_is_as_likely_a_partner(n):
     assert ((counts - 4000 / (n - 1)).abs() < 5 * spread).all()
 
 
+def test_partners_are_spread_evenly_over_more_samples_than_there_is_noise():
+    n = 200_000
+    swapped = SwapNoise(torch.tensor([1.0]), streams(0), [0]).disturb(torch.arange(n)[None, :, None], [n])[0, :, 0]
+    counts = torch.histc(swapped.double(), bins=20)
+    assert ((counts - n / 20).abs() < 5 * (n / 20) ** 0.5).all()
+
+
 def test_a_source_swaps_among_its_own_samples_as_it_would_alone():
     small, large = streams(0, 1)
     swaps = SwapNoise(torch.tensor([0.5, 0.5]), [small, large], [0, 1])

@@ -19,7 +19,6 @@ DRAW = {
     "input_dropout": lambda s: s.input_dropout.draw(5).numpy(),
     "input_noise": lambda s: s.input_noise.draw(5).numpy(),
     "swap_noise": lambda s: s.swap_noise.draw(5).numpy(),
-    "swap_partners": lambda s: s.swap_partners.draw(5).numpy(),
     "dropout": lambda s: s.dropout.draw(5).numpy(),
 }
 
