@@ -42,7 +42,7 @@ from scipy.optimize import brentq
 Array = NDArray[Any]
 _CHUNK = 2**22  # numbers at once
 # The most by which an activation changes, in changes of its input; 1 for the others.
-_LIPSCHITZ = {"logistic": 0.25, "gelu": 1.129, "silu": 1.1}
+_LIPSCHITZ = {"logistic": 0.25, "gelu": 1.129, "silu": 1.1, "mish": 1.089, "selu": 1.7581}
 
 
 class Pull(NamedTuple):

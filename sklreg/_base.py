@@ -131,6 +131,8 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     weight_decay: float
     dropout: float
     input_dropout: float
+    input_noise: float
+    swap_noise: float
     normalization: str | None
     max_norm: float | None
     mixup_alpha: float
@@ -139,6 +141,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     learning_rate: str
     momentum: float
     max_grad_norm: float | None
+    weight_averaging: float
     batch_size: int | str
     max_iter: int
     early_stopping: bool
@@ -544,9 +547,9 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         batch_size = self._resolve_batch_size(n_train)
         bounds = batch_bounds(n_train, count_batches(n_train, batch_size))
         if min(stop - start for start, stop in bounds) < 2:
-            for parameter in ("normalization", "mixup_alpha"):
+            for parameter in ("normalization", "mixup_alpha", "swap_noise"):
                 value = getattr(self, parameter)
-                if value == "batch" or (parameter == "mixup_alpha" and value > 0):
+                if value == "batch" or (parameter != "normalization" and value > 0):
                     raise ValueError(
                         f"{name}: {parameter}={value!r} needs at least 2 samples in a batch; got batch_size="
                         f"{self.batch_size!r} with {n_train} training samples. Raise batch_size, pass more data, or "
@@ -658,10 +661,13 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             weight_decay=self.weight_decay,
             dropout=self.dropout,
             input_dropout=self.input_dropout,
+            input_noise=self.input_noise,
+            swap_noise=self.swap_noise,
             label_smoothing=getattr(self, "label_smoothing", 0.0),
             mixup_alpha=self.mixup_alpha,
             max_norm=off if self.max_norm is None else self.max_norm,
             max_grad_norm=off if self.max_grad_norm is None else self.max_grad_norm,
+            weight_averaging=self.weight_averaging,
             patience=self.patience if self.early_stopping and not single_pass else off,
             min_delta=self.min_delta,
             max_iter=1 if single_pass else self.max_iter,

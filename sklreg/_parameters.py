@@ -33,6 +33,8 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "weight_decay": [_from_zero],
     "dropout": [_share],
     "input_dropout": [_share],
+    "input_noise": [_from_zero],
+    "swap_noise": [_share],
     "normalization": [StrOptions({"batch", "layer"}), None],
     "max_norm": [_positive, None],
     "label_smoothing": [_share],
@@ -40,9 +42,10 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "class_weight": [StrOptions({"balanced"}), dict, None],
     "solver": [StrOptions({"adam", "sgd"})],
     "learning_rate_init": [_positive],
-    "learning_rate": [StrOptions({"constant", "cosine"})],
+    "learning_rate": [StrOptions({"constant", "cosine", "one_cycle", "flat_cosine"})],
     "momentum": [_share],
     "max_grad_norm": [_positive, None],
+    "weight_averaging": [_share],
     "batch_size": [_count, StrOptions({"auto", "full"})],
     "max_iter": [_count],
     "early_stopping": ["boolean"],
@@ -72,8 +75,10 @@ DESCRIPTIONS: dict[str, str] = {
         hidden_layer_sizes : int or sequence of int, default={default}
             Number of units in each hidden layer.  ``()`` is the linear model.""",
     "activation": """
-        activation : {{'relu', 'tanh', 'logistic', 'identity', 'gelu', 'silu'}}, default={default}
-            Activation of the hidden layers.""",
+        activation : {{'relu', 'leaky_relu', 'tanh', 'logistic', 'identity', 'gelu', 'silu', 'mish', 'selu'}}, \
+default={default}
+            Activation of the hidden layers.  ``'selu'`` starts from weights of variance ``1 / n_in``, which keep its
+            units near mean 0 and variance 1; ``dropout`` does not.""",
     "l1": """
         l1 : float, default={default}
             Strength of the L1 penalty on weights, in [0, inf).  It acts by its proximal operator after every step, in
@@ -129,6 +134,14 @@ DESCRIPTIONS: dict[str, str] = {
     "input_dropout": """
         input_dropout : float, default={default}
             The same for the inputs, in [0, 1).  Typically 0.1 to 0.2.""",
+    "input_noise": """
+        input_noise : float, default={default}
+            Standard deviation of the Gaussian noise that is added to every input in training, in [0, inf), in units of
+            ``X`` as it is given: scale the features first.  Typically 0.05 to 0.3.""",
+    "swap_noise": """
+        swap_noise : float, default={default}
+            Probability that an input is swapped, in training, for the same feature of another sample of the batch, in
+            [0, 1).  Typically 0.05 to 0.2.""",
     "normalization": """
         normalization : {{'batch', 'layer'}} or None, default={default}
             Normalization between each hidden layer's weights and its activation.  ``'batch'`` uses the statistics of
@@ -159,9 +172,11 @@ DESCRIPTIONS: dict[str, str] = {
         learning_rate_init : float, default={default}
             Initial step size, in (0, inf).""",
     "learning_rate": """
-        learning_rate : {{'constant', 'cosine'}}, default={default}
-            Schedule of the step size.  ``'cosine'`` lets it fall to zero over ``max_iter`` epochs, which the last
-            digits of a convex problem need.""",
+        learning_rate : {{'constant', 'cosine', 'one_cycle', 'flat_cosine'}}, default={default}
+            Schedule of the step size over ``max_iter`` epochs.  ``'cosine'`` lets it fall to zero, which the last
+            digits of a convex problem need.  ``'flat_cosine'`` does so in the second half only.  ``'one_cycle'`` lets
+            it rise from a twenty-fifth over the first 30 % of the steps, and then fall.  Where early stopping ends
+            training long before ``max_iter``, little of the fall is seen.""",
     "momentum": """
         momentum : float, default={default}
             Momentum of ``solver='sgd'``, in [0, 1).""",
@@ -170,6 +185,12 @@ DESCRIPTIONS: dict[str, str] = {
             Greatest Euclidean norm of the loss's gradient, in (0, inf); longer ones are scaled back.  In
             regression, of the loss in units of the target's variance.  The gradient of
             the L2 penalty is added afterwards.""",
+    "weight_averaging": """
+        weight_averaging : float, default={default}
+            Decay of an exponential moving average of the weights, taken after every step, in [0, 1).  Early stopping
+            watches the average, and ``module_`` is the average; training goes on with the weights themselves.  A
+            weight that is exactly zero at the end of an epoch is zero in the average, too.  0 averages nothing.
+            Typically 0.98 to 0.999: the average looks back over about ``1 / (1 - weight_averaging)`` steps.""",
     "batch_size": """
         batch_size : int, 'auto' or 'full', default={default}
             Greatest number of samples in a step, at least 1.  An epoch is cut into the fewest batches, as equal as can
@@ -215,8 +236,8 @@ DESCRIPTIONS: dict[str, str] = {
             ten usually predict better, and with more honest probabilities, than one.  See ``estimators_``.""",
     "random_state": """
         random_state : int, RandomState instance or None, default={default}
-            Seed of initialization, order, validation split, dropout and mixup.  Fits with the same int share all draws.
-            No global generator is read or changed; None takes fresh entropy from the system.""",
+            Seed of initialization, order, validation split, dropout, noise and mixup.  Fits with the same int share all
+            draws.  No global generator is read or changed; None takes fresh entropy from the system.""",
     "verbose": """
         verbose : bool or int, default={default}
             Whether to print a line every epoch.""",

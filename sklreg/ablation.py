@@ -85,7 +85,8 @@ class RegularizationAblation(MetaEstimatorMixin, BaseEstimator):
     Notes
     -----
     A technique is on where its parameter has another value than the one that turns it off: ``weight_decay``, ``alpha``,
-    ``l1``, ``l2``, ``dropout``, ``input_dropout``, ``label_smoothing`` and ``mixup_alpha`` above 0;
+    ``l1``, ``l2``, ``dropout``, ``input_dropout``, ``input_noise``, ``swap_noise``, ``label_smoothing``,
+    ``mixup_alpha`` and ``weight_averaging`` above 0;
     ``normalization``, ``max_norm``, ``class_weight`` and ``max_grad_norm`` other than ``None``; ``n_members`` above 1;
     and ``early_stopping``.  Mind that ``weight_decay`` and ``early_stopping`` are on by default.  Without early
     stopping all ``max_iter`` epochs are trained, on all samples of the fold.  Nothing else changes: strengths that were

@@ -14,7 +14,9 @@ from sklreg.elastic_net import ElasticNetMixin
 
 _SMALL = ("weight_decay", "alpha", "l1_ratio", "dropout")
 _MEDIUM = (*_SMALL, "l2", "input_dropout", "label_smoothing", "mixup_alpha")
-_COCKTAIL = (*_MEDIUM, "l1", "normalization", "max_norm", "patience")
+_COCKTAIL = (
+    *_MEDIUM, "l1", "input_noise", "swap_noise", "normalization", "max_norm", "weight_averaging", "patience"
+)  # fmt: skip
 _SIZES = {"small": _SMALL, "medium": _MEDIUM, "cocktail": _COCKTAIL}
 _ALWAYS_ON = ("weight_decay", "alpha")  # except in a cocktail
 _LEAST_PATIENCE, _GREATEST_PATIENCE = 5, 30
@@ -103,8 +105,9 @@ def search_space(estimator: Any, size: str = "medium", *, prefix: str | None = N
         What to search.  ``'small'``: what shrinks the weights (``alpha`` and ``l1_ratio`` of the elastic net
         estimators, ``weight_decay`` of the others) and ``dropout``.  ``'medium'``: also ``l2``, ``input_dropout``,
         ``label_smoothing`` and ``mixup_alpha``; all of it can train in one stack of
-        :func:`batched_training`.  ``'cocktail'``: also ``l1``, ``normalization``, ``max_norm``, ``patience``, and
-        ``weight_decay`` in any case; each regularizer is off in half of the candidates.
+        :func:`batched_training`.  ``'cocktail'``: also ``l1``, ``input_noise``, ``swap_noise``, ``normalization``,
+        ``max_norm``, ``weight_averaging``, ``patience``, and ``weight_decay`` in any case; each regularizer is off in
+        half of the candidates.
     prefix : str, default=None
         Name of the estimator of this package inside ``estimator``, such as ``'net'`` for the step of a pipeline.
         ``None`` finds it where there is one only.

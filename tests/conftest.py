@@ -35,7 +35,7 @@ def make_job():
 
     def make(
         *, dtype=torch.float64, n=203, d=10, hidden=(16, 8), normalization=None, solver="adam", schedule="constant",
-        batch_size=50, data_seed=0, n_validation=64, weighted=False, seed=0, score=None,
+        activation="relu", batch_size=50, data_seed=0, n_validation=64, weighted=False, seed=0, score=None,
         penalty_groups="weights", feature_groups=None, **hyperparameters,
     ):  # fmt: skip
         def samples(size, offset):
@@ -45,7 +45,7 @@ def make_job():
             return shared[key]
 
         static = Static(
-            n_features=d, hidden_layer_sizes=hidden, n_outputs=1, activation="relu", normalization=normalization,
+            n_features=d, hidden_layer_sizes=hidden, n_outputs=1, activation=activation, normalization=normalization,
             loss="binary_cross_entropy", solver=solver, schedule=schedule, n_batches=count_batches(n, batch_size),
             has_validation=n_validation > 0, weighted=weighted, is_sparse=False, dtype=dtype,
             device=torch.device("cpu"), penalty_groups=penalty_groups, feature_groups=feature_groups,

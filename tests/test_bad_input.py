@@ -85,6 +85,8 @@ class TestData:
             estimator(normalization="batch", batch_size=1).fit(X, y)
         with pytest.raises(ValueError, match="mixup_alpha=0.2 needs at least 2 samples"):
             estimator(mixup_alpha=0.2, batch_size=1).fit(X, y)
+        with pytest.raises(ValueError, match="swap_noise=0.1 needs at least 2 samples"):
+            estimator(swap_noise=0.1, batch_size=1).fit(X, y)
 
     def test_a_validation_set_that_nothing_would_use(self, estimator):
         with pytest.raises(ValueError, match="X_val, which early stopping uses, and early_stopping=False"):
@@ -107,9 +109,11 @@ class TestData:
 
 OUT_OF_RANGE = {
     "hidden_layer_sizes": [0, (8, 0), (8, -1), (2.5,), "many"], "activation": ["swish", None], "weight_decay": [-1e-3],
-    "dropout": [1, 1.0, -0.1], "input_dropout": [1.0], "normalization": ["group"], "max_norm": [0, -1.0],
+    "dropout": [1, 1.0, -0.1], "input_dropout": [1.0], "input_noise": [-0.1], "swap_noise": [1.0, -0.1],
+    "normalization": ["group"], "max_norm": [0, -1.0],
     "mixup_alpha": [-1], "solver": ["lbfgs"], "learning_rate_init": [0, -1], "learning_rate": ["adaptive"],
-    "momentum": [1.0, -0.5], "max_grad_norm": [0.0], "batch_size": [0, "half", 2.5], "max_iter": [0, 1.5],
+    "momentum": [1.0, -0.5], "max_grad_norm": [0.0], "weight_averaging": [1.0, -0.1],
+    "batch_size": [0, "half", 2.5], "max_iter": [0, 1.5],
     "early_stopping": ["yes"], "validation_fraction": [0, 1.0], "patience": [0, 2.5], "min_delta": [-1],
     "scoring": [3], "device": [0], "dtype": ["float16"], "n_members": [0], "random_state": ["seed"], "verbose": [-1],
 }  # fmt: skip

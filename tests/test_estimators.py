@@ -177,6 +177,42 @@ def test_the_torch_module_predicts_what_the_estimator_predicts(estimator, normal
     assert_allclose(raw, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("estimator", ALL)
+@pytest.mark.parametrize("setting", [{"input_noise": 0.3}, {"swap_noise": 0.2}, {"weight_averaging": 0.8}], ids=str)
+def test_what_acts_in_training_alone_goes_with_weights_early_stopping_passes_and_pickles(estimator, setting, binary):
+    X, y = binary
+    weight = np.random.default_rng(0).uniform(0.2, 2, len(y))
+    model = estimator(**FAST, **setting, normalization="batch", patience=3)
+    without = estimator(**FAST, normalization="batch", patience=3).fit(X, y, sample_weight=weight)
+    assert not np.array_equal(model.fit(X, y, sample_weight=weight).coefs_[0], without.coefs_[0])
+    assert not np.array_equal(model.coefs_[0], clone(model).fit(X, y).coefs_[0])
+    assert_array_equal(model.coefs_[0], clone(model).fit(X, y, sample_weight=2 * weight).coefs_[0])
+    with torch.no_grad():
+        raw = model.module_(torch.from_numpy(X)).numpy()[:, 0]
+    assert_allclose(raw, model.decision_function(X) if hasattr(model, "classes_") else model.predict(X), rtol=1e-9)
+    classes = {"classes": [0, 1]} if hasattr(model, "classes_") else {}
+    passes = clone(model).partial_fit(X, y, **classes).partial_fit(X, y)
+    copied = pickle.loads(pickle.dumps(passes)).partial_fit(X, y)
+    assert_array_equal(copied.predict(X), passes.partial_fit(X, y).predict(X))
+
+
+def test_partial_fit_goes_on_from_the_weights_behind_their_average_and_warm_start_from_the_average(binary):
+    X, y = binary
+    passes, averaged = (RegularizedMLPClassifier(**FAST, weight_averaging=decay) for decay in (0.0, 0.7))
+    for _ in range(5):
+        passes.partial_fit(X, y, classes=[0, 1])
+        averaged.partial_fit(X, y, classes=[0, 1])
+    assert averaged.loss_curve_ == passes.loss_curve_
+    assert not np.array_equal(averaged.coefs_[0], passes.coefs_[0])
+    assert_array_equal(
+        averaged.set_params(weight_averaging=0.0).partial_fit(X, y).coefs_[0], passes.partial_fit(X, y).coefs_[0]
+    )
+    warm = RegularizedMLPClassifier(**FAST, weight_averaging=0.7, warm_start=True).fit(X, y)
+    average = warm.predict_proba(X)
+    warm.set_params(learning_rate_init=1e-12).fit(X, y)
+    assert_allclose(warm.predict_proba(X), average, atol=1e-8)
+
+
 def test_attributes_of_early_stopping_fit_together(binary):
     X, y = binary
     model = RegularizedMLPClassifier(hidden_layer_sizes=(64,), learning_rate_init=0.02, patience=4, random_state=0)

@@ -26,10 +26,10 @@ pytestmark = [
 TOLERANCE = {torch.float32: 1e-2, torch.float64: 1e-8}
 VARIED = [
     {},
-    {"dropout": 0.5, "input_dropout": 0.1, "seed": 1, "max_iter": 9, "data_seed": 1},
+    {"dropout": 0.5, "input_dropout": 0.1, "input_noise": 0.3, "seed": 1, "max_iter": 9, "data_seed": 1},
     {"l1": 2e-3, "l2": 1e-2, "mixup_alpha": 0.4, "label_smoothing": 0.1, "max_iter": 8},
     {"weight_decay": 0.5, "max_norm": 0.8, "max_grad_norm": 0.05, "dropout": 0.2, "data_seed": 1, "n": 199},
-    {"learning_rate_init": 0.05, "seed": 1, "max_iter": 12},
+    {"learning_rate_init": 0.05, "swap_noise": 0.2, "weight_averaging": 0.9, "seed": 1, "max_iter": 12},
 ]
 
 

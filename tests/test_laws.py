@@ -14,16 +14,16 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import make_classification, make_regression
 
 from sklreg import ElasticNetMLPClassifier, RegularizedMLPClassifier, RegularizedMLPRegressor
-from sklreg.engine import Hyperparameters, train
+from sklreg.engine import ACTIVATIONS, Hyperparameters, train
 
 DTYPES = [torch.float32, torch.float64]
 VARIED = [
     {},
-    {"dropout": 0.5, "input_dropout": 0.1, "seed": 1, "max_iter": 9, "data_seed": 1},
+    {"dropout": 0.5, "input_dropout": 0.1, "input_noise": 0.3, "seed": 1, "max_iter": 9, "data_seed": 1},
     {"l1": 2e-3, "l2": 1e-2, "mixup_alpha": 0.4, "label_smoothing": 0.1, "patience": 2, "max_iter": 20},
-    {"weight_decay": 0.5, "max_norm": 0.8, "max_grad_norm": 0.05, "dropout": 0.2, "data_seed": 1, "min_delta": 0.01},
-    {"learning_rate_init": 0.1, "seed": 1, "patience": 3, "max_iter": 20},
-    {"l1": 2e-3, "penalty_warmup": 0.5, "max_iter": 8},
+    {"weight_decay": 0.5, "max_norm": 0.8, "max_grad_norm": 0.05, "dropout": 0.2, "data_seed": 1, "swap_noise": 0.2},
+    {"learning_rate_init": 0.1, "input_noise": 0.1, "weight_averaging": 0.5, "seed": 1, "patience": 3, "max_iter": 20},
+    {"l1": 2e-3, "penalty_warmup": 0.5, "swap_noise": 0.1, "max_iter": 8, "min_delta": 0.01, "weight_averaging": 0.9},
 ]
 
 
@@ -55,6 +55,8 @@ bitwise = pytest.mark.skipif(not rounds_alike, reason="to the bit it has been se
         {},
         {"solver": "sgd"},
         {"batch_size": 1000, "schedule": "cosine"},
+        {"schedule": "one_cycle", "activation": "mish"},
+        {"schedule": "flat_cosine", "activation": "selu"},
         {"weighted": True},
         {"n_validation": 0},
         {"penalty_groups": "features", "feature_groups": (0, 1, 1, 2, 3, 3, 3, 4, 5, 6)},
@@ -75,6 +77,16 @@ def test_row_of_a_stack_is_the_single_fit_where_widths_are_odd(make_job, dtype, 
     jobs = [make_job(dtype=dtype, hidden=(33, 7), d=13, max_iter=3, seed=k, l2=k * 1e-3) for k in range(3)]
     for together, job in zip(train(jobs), jobs, strict=True):
         torch.testing.assert_close(parameters(together), parameters(train([job])[0]), rtol=tolerance, atol=tolerance)
+
+
+@bitwise
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("activation", list(ACTIVATIONS))
+def test_row_of_a_stack_is_the_single_fit_to_the_bit_with_every_activation(make_job, activation, dtype):
+    """Also where batches leave numbers over that fill no vector register."""
+    jobs = [make_job(dtype=dtype, activation=activation, seed=k, dropout=0.1 * k, n=199) for k in range(3)]
+    for together, job in zip(train(jobs), jobs, strict=True):
+        assert_same_fit(together, train([job])[0])
 
 
 @bitwise
@@ -150,16 +162,26 @@ def test_jobs_of_different_static_choices_are_trained_apart_and_returned_in_orde
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_rows_of_one_seed_share_every_draw_and_rows_of_others_none(make_job, dtype):
-    setting = {"dtype": dtype, "dropout": 0.5, "input_dropout": 0.2, "mixup_alpha": 0.3}
+    setting = {
+        "dtype": dtype,
+        "dropout": 0.5,
+        "input_dropout": 0.2,
+        "input_noise": 0.1,
+        "swap_noise": 0.1,
+        "mixup_alpha": 0.3,
+    }
     same, twin, other = train([make_job(**setting), make_job(**setting), make_job(**setting, seed=1)])
     assert_same_fit(same, twin)
     assert same.history[0] != other.history[0]
 
 
 def test_switching_one_regularizer_on_shifts_no_other_draw(make_job):
-    """Dropout too weak to drop anything leaves the fit as it is: order and initialization draw from elsewhere."""
-    plain, barely = train([make_job(), make_job(dropout=1e-9)])
-    assert_same_fit(plain, barely)
+    """Noise too weak to do anything leaves the fit as it is: order and initialization draw from elsewhere."""
+    plain, *barely = train(
+        [make_job(), make_job(dropout=1e-9), make_job(input_noise=1e-100), make_job(swap_noise=1e-9)]
+    )
+    for fit in barely:
+        assert_same_fit(plain, fit)
 
 
 def global_state():
@@ -181,7 +203,14 @@ def test_global_state_is_as_before_also_when_the_fit_raises(random_state, raises
 
     before = global_state()
     model = RegularizedMLPClassifier(
-        (16,), dropout=0.2, mixup_alpha=0.2, normalization="batch", scoring=score, max_iter=4, random_state=random_state
+        (16,),
+        dropout=0.2,
+        input_noise=0.1,
+        mixup_alpha=0.2,
+        normalization="batch",
+        scoring=score,
+        max_iter=4,
+        random_state=random_state,
     )
     if raises:
         with pytest.raises(ZeroDivisionError):
@@ -229,10 +258,13 @@ REGULARIZERS = {
     "weight_decay": (0.0, [0.1, 1.0, 5.0], weight_norm),
     "dropout": (0.0, [0.2, 0.5, 0.8], lambda m: -m.loss_curve_[-1]),
     "input_dropout": (0.0, [0.1, 0.4, 0.8], lambda m: -m.loss_curve_[-1]),
+    "input_noise": (0.0, [0.1, 0.5, 2.0], lambda m: -m.loss_curve_[-1]),
+    "swap_noise": (0.0, [0.1, 0.3, 0.8], lambda m: -m.loss_curve_[-1]),
     "label_smoothing": (0.0, [0.05, 0.2, 0.4], confidence),
     "mixup_alpha": (0.0, [0.1, 0.5, 2.0], confidence),
     "max_norm": (None, [1.0, 0.5, 0.1], lambda m: np.linalg.norm(m.coefs_[0], axis=0).max()),
     "max_grad_norm": (None, [0.1, 1e-3, 1e-5], lambda m: -m.loss_curve_[-1]),
+    "weight_averaging": (0.0, [0.3, 0.6, 0.85], weight_norm),  # of weights that grow, the average is behind
 }
 
 

@@ -166,7 +166,7 @@ def test_without_hidden_layers_the_classifier_is_logistic_regression(classes):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    "setting", [{}, {"hidden_layer_sizes": (8, 8)}, {"activation": "silu"}, {"activation": "logistic"}], ids=str
+    "setting", [{}, {"hidden_layer_sizes": (8, 8)}, {"activation": "selu"}, {"activation": "logistic"}], ids=str
 )
 @pytest.mark.parametrize("task", ["squared_error", "log_loss"])
 def test_a_path_goes_from_all_zero_to_dense(regression, classes, kind, setting, task):

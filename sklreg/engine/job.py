@@ -49,10 +49,13 @@ class Hyperparameters(NamedTuple):
     weight_decay: float = 0.0
     dropout: float = 0.0
     input_dropout: float = 0.0
+    input_noise: float = 0.0
+    swap_noise: float = 0.0
     label_smoothing: float = 0.0
     mixup_alpha: float = 0.0
     max_norm: float = float("inf")
     max_grad_norm: float = float("inf")
+    weight_averaging: float = 0.0
     patience: float = float("inf")
     min_delta: float = 0.0
     max_iter: int = 100
@@ -63,6 +66,7 @@ class OptimizerState(NamedTuple):
 
     n_steps: int
     moments: Tensor  # (n_moments, P)
+    raw: Tensor | None = None  # (S,) the state that is trained, where the module that came out is an average
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,9 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "identity": nn.Identity,
     "gelu": nn.GELU,
     "silu": nn.SiLU,
+    "mish": nn.Mish,
+    "selu": nn.SELU,
+    "leaky_relu": nn.LeakyReLU,
 }
 _LONG_RUN = 3  # rows to a mask, from where on a mask of their own for each run is cheaper than one for every row
 _EPSILON = 1e-5  # of both normalizations, as in torch
@@ -111,16 +114,15 @@ class Layout:
 def initial_row(layout: Layout, activation: str, initial_output: Tensor, streams: Streams) -> Tensor:
     """Draw the state of one new model, ``(1, S)``.
 
-    Hidden layers are drawn uniform, as He et al. (2015) or Glorot and Bengio (2010) scale them for the activation.  The
-    output layer starts at zero and its bias at ``initial_output``: an untrained model predicts what is known without
-    inputs.
+    Hidden layers are drawn uniform, as He et al. (2015), Glorot and Bengio (2010) or LeCun et al. (1998) scale them for
+    the activation.  The output layer starts at zero and its bias at ``initial_output``: an untrained model predicts
+    what is known without inputs.
     """
     state = torch.zeros(1, layout.n_state, dtype=initial_output.dtype)
     for i in range(layout.n_layers - 1):
         weight = layout.view(state, f"weight{i}")
         n_in, n_out = weight.shape[1:]
-        glorot = activation in ("tanh", "logistic", "identity")
-        bound = math.sqrt(6 / (n_in + n_out)) if glorot else math.sqrt(6 / n_in)
+        bound = _initial_bound(activation, n_in, n_out)
         weight.copy_(torch.from_numpy(streams.init.uniform(-bound, bound, (n_in, n_out))))
         if layout.normalization:
             layout.view(state, f"norm_scale{i}").fill_(1)
@@ -128,6 +130,15 @@ def initial_row(layout: Layout, activation: str, initial_output: Tensor, streams
             layout.view(state, f"running_var{i}").fill_(1)
     layout.view(state, f"bias{layout.n_layers - 1}").copy_(initial_output)
     return state
+
+
+def _initial_bound(activation: str, n_in: int, n_out: int) -> float:
+    """Return the greatest weight of a new layer."""
+    if activation in ("tanh", "logistic", "identity"):
+        return math.sqrt(6 / (n_in + n_out))
+    if activation == "selu":  # a variance of 1 / n_in is what its units keep
+        return math.sqrt(3 / n_in)
+    return math.sqrt(6 / n_in)
 
 
 class Mask(NamedTuple):
@@ -304,6 +315,41 @@ class Activation:
         return self.derivative(gradient, self.x, self.y)
 
 
+class PaddedActivation(Activation):
+    """An elementwise function on memory that is filled up to whole vector registers.
+
+    Some kernels round the numbers that are left over at the end otherwise than the others, and where the end is depends
+    on the number of models.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.input, self.output_gradient = Buffer(), Buffer()
+
+    def forward(self, x: Tensor, mode: TrainingMode | None) -> Tensor:
+        return _part(super().forward(_filled_up(x, self.input), mode), x)
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        return _part(super().backward(_filled_up(gradient, self.output_gradient)), gradient)
+
+
+def _filled_up(x: Tensor, buffer: Buffer) -> Tensor:
+    n_missing = -x.numel() % 64
+    if n_missing == 0:
+        return x.view(-1)
+    flat = buffer.shaped(x, x.numel() + n_missing)
+    flat[: x.numel()].copy_(x.view(-1))
+    flat[x.numel() :].zero_()
+    return flat
+
+
+def _part(flat: Tensor, like: Tensor) -> Tensor:
+    return flat[: like.numel()].view(like.shape)
+
+
+_SELU_ALPHA, _SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946  # as in torch
+_LEAKY_RELU_SLOPE = 0.01  # torch's default
+
 _aten = torch.ops.aten  # the kernels that autograd itself calls
 # In place where nobody asks for the input again.
 _ELEMENTWISE: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor, Tensor], Tensor]]] = {
@@ -313,8 +359,13 @@ _ELEMENTWISE: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tens
     "identity": (lambda x: x, lambda g, x, y: g),
     "gelu": (F.gelu, lambda g, x, y: _aten.gelu_backward(g, x)),
     "silu": (F.silu, lambda g, x, y: _aten.silu_backward(g, x)),
+    "mish": (F.mish, lambda g, x, y: _aten.mish_backward(g, x)),
+    "selu": (torch.selu_, lambda g, x, y: _aten.elu_backward(g, _SELU_ALPHA, _SELU_SCALE, 1, True, y)),
+    "leaky_relu": (F.leaky_relu_, lambda g, x, y: _aten.leaky_relu_backward(g, y, _LEAKY_RELU_SLOPE, True)),
 }
-_DERIVED_FROM_OUTPUT = ("tanh", "logistic")  # relu too, but it needs to know no more than where the output is zero
+# relu and leaky_relu too, but they need to know no more of the output than its sign.
+_DERIVED_FROM_OUTPUT = ("tanh", "logistic", "selu")
+_ROUNDED_BY_PLACE = ("gelu", "silu", "mish", "selu")
 
 
 class Dropout:
@@ -422,11 +473,11 @@ def batch_statistics(x: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, 
 class Network:
     """``K`` multilayer perceptrons over the views of one state: linear, normalization, activation, dropout.
 
-    A backward pass writes into ``gradient`` ``(K, P)``.
+    A backward pass writes into ``gradient`` ``(K, P)``, which networks that only predict may share with another.
     """
 
-    def __init__(self, layout: Layout, activation: str, state: Tensor) -> None:
-        self.gradient = torch.zeros_like(state[:, : layout.n_params])
+    def __init__(self, layout: Layout, activation: str, state: Tensor, gradient: Tensor | None = None) -> None:
+        self.gradient = torch.zeros_like(state[:, : layout.n_params]) if gradient is None else gradient
         self.layers: list[Layer] = [Dropout("input_dropout", in_place=False)]
         for i in range(layout.n_layers - 1):
             self.layers.append(Linear(layout, i, state, self.gradient))
@@ -435,7 +486,8 @@ class Network:
             elif layout.normalization == "layer":
                 self.layers.append(LayerNorm(layout, i, state, self.gradient))
             in_place = activation not in _DERIVED_FROM_OUTPUT
-            self.layers += [Activation(activation), Dropout("dropout", in_place)]
+            kind = PaddedActivation if activation in _ROUNDED_BY_PLACE else Activation
+            self.layers += [kind(activation), Dropout("dropout", in_place)]
         self.layers.append(OutputLinear(layout, layout.n_layers - 1, state, self.gradient))
         self.skip = Skip(layout, state, self.gradient) if layout.has_skip else None
 

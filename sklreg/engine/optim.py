@@ -15,6 +15,9 @@ from torch import Tensor
 from sklreg.engine.data import Buffer
 from sklreg.engine.penalties import Block, Penalty
 
+_FLAT_SHARE = 0.5  # of the steps, before "flat_cosine" falls
+_RISING_SHARE, _LOWEST_RATE = 0.3, 1 / 25  # of "one_cycle", as in torch's OneCycleLR
+
 
 class Optimizer(ABC):
     """One step: gradient of the objective's smooth part, decoupled decay, the method's move, prox in its metric.
@@ -211,5 +214,17 @@ def schedule_factor(schedule: str, progress: Tensor) -> Tensor:
     if schedule == "constant":
         return torch.ones_like(progress)
     if schedule == "cosine":
-        return 0.5 * (1 + torch.cos(math.pi * progress.clamp(max=1)))
-    raise ValueError(f"schedule must be 'constant' or 'cosine'; got {schedule!r}.")
+        return _cosine_fall(progress, 0.0)
+    if schedule == "flat_cosine":
+        return _cosine_fall(progress, _FLAT_SHARE)
+    if schedule == "one_cycle":
+        # From a fraction and not from zero: the first step would be lost.
+        rise = _LOWEST_RATE + (1 - _LOWEST_RATE) * progress / _RISING_SHARE
+        return torch.where(progress < _RISING_SHARE, rise, _cosine_fall(progress, _RISING_SHARE))
+    raise ValueError(f"schedule must be 'constant', 'cosine', 'one_cycle' or 'flat_cosine'; got {schedule!r}.")
+
+
+def _cosine_fall(progress: Tensor, start: float) -> Tensor:
+    """Return 1 until the share ``start`` of all steps is done, then half a cosine's wave down to 0."""
+    done = (progress - start) / (1 - start)
+    return 0.5 * (1 + torch.cos(math.pi * done.clamp(0, 1)))

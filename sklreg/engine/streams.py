@@ -11,7 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-_PURPOSES = ("init", "order", "mixup_partners", "mixup_shares", "input_dropout", "dropout")
+# New ones at the end: the seed of a purpose is that of its place.
+_PURPOSES = (
+    "init", "order", "mixup_partners", "mixup_shares", "input_dropout", "dropout", "input_noise", "swap_noise"
+)  # fmt: skip
 
 
 class Streams:
@@ -25,6 +28,8 @@ class Streams:
         self._mixup_shares = seeds["mixup_shares"]
         self.input_dropout = _Noise(seeds["input_dropout"], device)
         self.dropout = _Noise(seeds["dropout"], device)
+        self.input_noise = _GaussianNoise(seeds["input_noise"], device)
+        self.swap_noise = _Noise(seeds["swap_noise"], device)
 
     def mixup_shares(self) -> np.random.Generator:
         """Return a new generator of mixing shares, the same for every row of this seed.
@@ -45,7 +50,7 @@ class _Noise:
         if device.type == "cpu":
             self._words = np.random.SFC64(seed)
         else:
-            self._generator = torch.Generator(device).manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
+            self._generator = _on_device(seed, device)
 
     def draw(self, *shape: int) -> Tensor:
         """Return integers uniform over all values of int16."""
@@ -55,3 +60,24 @@ class _Noise:
             return torch.from_numpy(words.view(np.int16)[:size]).view(shape)
         full_range = torch.empty(shape, dtype=torch.int16, device=self.device)
         return full_range.random_(-(2**15), 2**15, generator=self._generator)
+
+
+class _GaussianNoise:
+    """Standard normal numbers in single precision, drawn where they are used."""
+
+    def __init__(self, seed: np.random.SeedSequence, device: torch.device) -> None:
+        self.device = device
+        if device.type == "cpu":
+            self._normal = np.random.Generator(np.random.SFC64(seed))
+        else:
+            self._generator = _on_device(seed, device)
+
+    def draw(self, *shape: int) -> Tensor:
+        """Return independent standard normal numbers."""
+        if self.device.type == "cpu":
+            return torch.from_numpy(self._normal.standard_normal(shape, dtype=np.float32))
+        return torch.randn(shape, dtype=torch.float32, device=self.device, generator=self._generator)
+
+
+def _on_device(seed: np.random.SeedSequence, device: torch.device) -> torch.Generator:
+    return torch.Generator(device).manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))

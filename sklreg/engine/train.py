@@ -15,6 +15,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from sklreg.engine.averaging import WeightAveraging
+from sklreg.engine.corruption import InputNoise, SwapNoise
 from sklreg.engine.data import Batch, Buffer, Pool, batch_bounds, chunks, stack
 from sklreg.engine.job import Job, OptimizerState, Result, Static
 from sklreg.engine.losses import LOSSES
@@ -171,6 +173,12 @@ class _Stack:
         self.n_together = len(jobs)
         self.places = list(range(len(jobs)))  # where each row's result belongs
         self.state = torch.cat([self._first_row(job) for job in jobs]).to(self.static.device)  # (K, S)
+        self.averaging: WeightAveraging | None = None
+        if self._averages:
+            self.averaging = WeightAveraging(self.state, self._column("weight_averaging"), self.layout.n_weights)
+        for k, job in enumerate(jobs):  # training that goes on from an average goes on with what is behind it
+            if job.optimizer_state is not None and job.optimizer_state.raw is not None:
+                self.state[k] = job.optimizer_state.raw
         self._lay_out_rows()
         self.optimizer = OPTIMIZERS[self.static.solver](
             self.state[:, : self.layout.n_params],
@@ -189,7 +197,7 @@ class _Stack:
         # While a penalty grows, nobody is judged by it: it reaches its strength in this epoch.
         l1, warmup, max_iter = (self._column(name, torch.float64) for name in ("l1", "penalty_warmup", "max_iter"))
         n_growing = torch.where(l1 > 0, (warmup * max_iter - 1e-9).ceil() - 1, 0)
-        self.stopping = EarlyStopping(self.state, patience, min_delta, n_growing)
+        self.stopping = EarlyStopping(self._judged_state, patience, min_delta, n_growing)
         self.mixup = Mixup([job.hyperparameters.mixup_alpha for job in jobs], [self._streams_of(job) for job in jobs])
         self.histories: list[list[dict[str, float]]] = [[] for _ in jobs]
         self.errors: list[Exception | None] = [None] * len(jobs)
@@ -222,13 +230,19 @@ class _Stack:
                 partners = partners if len(partners) == 1 else partners.index_select(0, self.stream_members)
                 batch = mix(batch, partners.expand(len(batch.X), -1), draws.shares[i])
             total += self._step(batch, learning_rate, penalty_shares[i], i)
+        if self.averaging is not None:
+            self.averaging.keep_zeros(self.state)
         return total / self.n_samples
 
     def _step(self, batch: Batch, learning_rate: Tensor, penalty_share: Tensor | None, i: int) -> Tensor:
         """Take step ``i`` of an epoch; return each row's loss, summed over the batch, ``(K,)``."""
         sizes = [bounds[i][1] - bounds[i][0] for bounds in self.bounds]
         mode = TrainingMode(self.input_dropout, self.dropout, sizes, batch.weight, self.optimizer.n_steps)
-        output = self.network.forward(batch.X.expand(len(self.jobs), -1, -1), mode)  # (K, n, C)
+        X = batch.X if self.swap_noise is None else self.swap_noise.disturb(batch.X, sizes)
+        X = X.expand(len(self.jobs), -1, -1)
+        if self.input_noise is not None:
+            X = self.input_noise.disturb(X, sizes)
+        output = self.network.forward(X, mode)  # (K, n, C)
         # Rows do not mix, so the gradient of all their losses together holds each row's own.
         gradient = self.loss.gradient(*self._in_target_units(output, batch.y), self.label_smoothing)
         if self.relative_scale is not None:
@@ -241,6 +255,8 @@ class _Stack:
             for i in range(self.layout.n_layers - 1):
                 weight = self.layout.view(self.state, f"weight{i}")
                 weight.copy_(project_max_norm(weight, self.max_norm))
+        if self.averaging is not None:
+            self.averaging.update(self.state, self.optimizer.n_steps)
         return self._total_loss(output, batch, self.label_smoothing)
 
     def _total_loss(self, output: Tensor, batch: Batch, smoothing: Tensor | None) -> Tensor:
@@ -310,7 +326,7 @@ class _Stack:
         for start, stop in chunks(max(len(source) for source in self.validation_sources), _VALIDATION_CHUNK):
             batches = [source.slice(start, stop) for source in self.validation_sources]
             batch = stack(batches, self.validation_members, self.validation_buffer)
-            output = self.network.forward(batch.X.expand(len(self.jobs), -1, -1))
+            output = self.judged_network.forward(batch.X.expand(len(self.jobs), -1, -1))
             loss += self._total_loss(output, batch, None)
             if any(job.score for job in self.jobs):
                 outputs.append(output)
@@ -337,13 +353,16 @@ class _Stack:
 
     def _end_epoch(self, n_iter: int, train_loss: Tensor, validation_loss: Tensor | None, score: Tensor | None) -> None:
         """Write the epoch down, and let the rows go that are done."""
+        judged = self._judged_state
         finite = train_loss.isfinite() & self.state.sum(1).isfinite()
         for moment in self.optimizer.moments:  # one that has overflowed would hold its weight still for good
             finite &= torch.linalg.vector_norm(moment, torch.inf, dim=1).isfinite()
+        if self.averaging is not None:
+            finite &= judged.sum(1).isfinite()
         if validation_loss is not None:
             finite &= validation_loss.isfinite()
         criterion = torch.where(finite, -train_loss * self.loss_unit if score is None else score, torch.nan)
-        out_of_patience = self.stopping.update(criterion, self.state, n_iter)
+        out_of_patience = self.stopping.update(criterion, judged, n_iter)
         columns = {"loss": train_loss * self.loss_unit}
         if validation_loss is not None and score is not None:
             columns |= {"validation_loss": validation_loss * self.loss_unit, "validation_score": score}
@@ -357,7 +376,7 @@ class _Stack:
             job, is_done = self.jobs[k], bool(is_impatient) or not is_finite
             if job.on_epoch is not None:
                 with self._ends_only(k):
-                    is_done |= job.on_epoch(record, partial(self._module, self.state, k))
+                    is_done |= job.on_epoch(record, partial(self._module, judged, k))
             has_failed = self.errors[self.places[k]] is not None or self.is_aborted(self.places[k])
             if is_done or has_failed or n_iter >= job.hyperparameters.max_iter:
                 self._finish(k, n_iter, diverged=not is_finite)
@@ -372,7 +391,7 @@ class _Stack:
             self.keep(self.places[k], error)
             return
         restores = diverged or job.validation_set is not None
-        state = self.stopping.best_state if restores else self.state
+        state = self.stopping.best_state if restores else self._judged_state
         result = Result(
             module=self._module(state, k),
             history=self.histories[self.places[k]],
@@ -384,7 +403,8 @@ class _Stack:
         self.keep(self.places[k], result)
 
     def _optimizer_state(self, k: int) -> OptimizerState:
-        return OptimizerState(self.optimizer.n_steps, torch.stack([m[k] for m in self.optimizer.moments]).cpu())
+        raw = None if self.averaging is None else self.state[k].to("cpu", copy=True)
+        return OptimizerState(self.optimizer.n_steps, torch.stack([m[k] for m in self.optimizer.moments]).cpu(), raw)
 
     def _module(self, state: Tensor, k: int) -> nn.Sequential:
         h, units = self.jobs[k].hyperparameters, self.jobs[k].units
@@ -399,6 +419,9 @@ class _Stack:
             return
         index = torch.tensor(rows, device=self.static.device)
         self.state = self.state[index]
+        if self.averaging is not None:
+            self.averaging.select(index)
+            self.averaging = self.averaging if self._averages else None
         self._lay_out_rows()
         self.optimizer.select(index, self.state[:, : self.layout.n_params])
         self.stopping.select(index)
@@ -416,9 +439,22 @@ class _Stack:
     def _streams_of(self, job: Job) -> Streams:
         return self.all_streams[job.seed, len(job.train_set)]
 
+    @property
+    def _averages(self) -> bool:
+        """Whether any row averages its weights."""
+        return any(job.hyperparameters.weight_averaging > 0 for job in self.jobs)
+
+    @property
+    def _judged_state(self) -> Tensor:
+        """What is validated, kept and shown of the rows: their averages, where there are any."""
+        return self.state if self.averaging is None else self.averaging.average
+
     def _lay_out_rows(self) -> None:
         """Derive from the jobs in training everything that has an entry for each of them."""
-        self.network = Network(self.layout, self.static.activation, self.state)
+        self.network = self.judged_network = Network(self.layout, self.static.activation, self.state)
+        if self.averaging is not None:
+            of_averages = self.averaging.average, self.network.gradient
+            self.judged_network = Network(self.layout, self.static.activation, *of_averages)
 
         of_row = [(job.seed, len(job.train_set)) for job in self.jobs]
         keys = list(dict.fromkeys(of_row))
@@ -442,6 +478,9 @@ class _Stack:
         self.validation_members = self._members(_places(held_out)) if len(sets) > 1 else None
         self.n_validation = self._members([len(self.samples[h]) for h in held_out])
 
+        rate, std = self._column("swap_noise"), self._column("input_noise")
+        self.swap_noise = SwapNoise(rate, self.streams, stream_of_row) if bool((rate > 0).any()) else None
+        self.input_noise = InputNoise(std, self.streams, stream_of_row) if bool((std > 0).any()) else None
         self.input_dropout = self._noise("input_dropout", stream_of_row)
         self.dropout = self._noise("dropout", stream_of_row)
         smoothing, max_norm = self._column("label_smoothing"), self._column("max_norm")

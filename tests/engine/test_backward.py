@@ -69,9 +69,10 @@ def test_gradient_is_autograds(activation, normalization, n_models, weighted):
     assert torch.equal(before, state[:, : layout.n_params])
 
 
+@pytest.mark.parametrize("activation", list(ACTIVATIONS))
 @pytest.mark.parametrize("normalization", [None, "batch"])
-def test_gradient_passes_only_what_dropout_let_through(normalization):
-    layout, state, net = network(2, normalization, "tanh")
+def test_gradient_passes_only_what_dropout_let_through(activation, normalization):
+    layout, state, net = network(2, normalization, activation)
     rate = torch.tensor([0.2, 0.6], dtype=torch.float64)
     X = torch.randn(2, 9, 5, dtype=torch.float64)
     downstream = torch.randn(2, 9, 3, dtype=torch.float64)
@@ -79,7 +80,7 @@ def test_gradient_passes_only_what_dropout_let_through(normalization):
     net.backward(downstream)
     noise = DropoutNoise(rate, [Streams(0, CPU)], [0, 0], "dropout")
     masks = [noise.masks(torch.empty(2, 9, h, dtype=torch.float64), [9])[0].values for h in (7, 4)]
-    expected = by_autograd(layout, state, "tanh", X, None, masks, downstream)
+    expected = by_autograd(layout, state, activation, X, None, masks, downstream)
     for name in layout.parameter_names():
         assert_close(layout.view(net.gradient, name), torch.stack([e[name] for e in expected]))
 

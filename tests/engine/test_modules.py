@@ -53,6 +53,26 @@ def test_each_model_predicts_what_its_plain_module_predicts(activation, normaliz
         assert not module.training
 
 
+@pytest.mark.parametrize(
+    ("activation", "bound"),
+    [("relu", (6 / 40) ** 0.5), ("mish", (6 / 40) ** 0.5), ("tanh", (6 / 340) ** 0.5), ("selu", (3 / 40) ** 0.5)],
+)
+def test_hidden_layers_start_within_the_bound_of_their_activation(activation, bound):
+    layout = Layout(40, (300,), 1, None)
+    weight = layout.view(initial_row(layout, activation, torch.zeros(1), Streams(0, CPU)), "weight0")
+    assert 0.99 * bound < weight.abs().max() <= bound
+
+
+def test_selu_keeps_units_near_mean_zero_and_variance_one_through_many_layers():
+    layout = Layout(256, (256,) * 10, 1, None)
+    state = initial_row(layout, "selu", torch.zeros(1), Streams(0, CPU))
+    network = Network(layout, "selu", state)
+    network.forward(torch.randn(1, 500, 256, generator=torch.Generator().manual_seed(0)))
+    units = network.layers[-1].x
+    assert units.mean().abs() < 0.1
+    assert 0.8 < units.var() < 1.2
+
+
 def masked(layout, row):
     """Return the row with its padding at zero."""
     clean = torch.zeros_like(row)

@@ -156,8 +156,25 @@ def test_cosine_falls_from_one_to_zero_and_constant_stays():
     progress = torch.tensor([0.0, 0.5, 1.0, 1.5], dtype=torch.float64)
     assert_allclose(schedule_factor("cosine", progress), [1, 0.5, 0, 0], atol=1e-15)
     assert_allclose(schedule_factor("constant", progress), 1)
-    with pytest.raises(ValueError, match="'constant' or 'cosine'; got 'step'"):
+    with pytest.raises(ValueError, match="'one_cycle' or 'flat_cosine'; got 'step'"):
         schedule_factor("step", progress)
+
+
+def test_flat_cosine_stays_for_half_of_the_steps_and_then_falls_to_zero():
+    progress = torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0, 1.5], dtype=torch.float64)
+    assert_allclose(schedule_factor("flat_cosine", progress), [1, 1, 1, 0.5, 0, 0], atol=1e-15)
+
+
+def test_one_cycle_rises_on_a_line_over_three_tenths_of_the_steps_and_then_falls_to_zero():
+    progress = torch.tensor([0.0, 0.15, 0.3, 0.65, 1.0, 1.5], dtype=torch.float64)
+    assert_allclose(schedule_factor("one_cycle", progress), [0.04, 0.52, 1, 0.5, 0, 0], atol=1e-15)
+
+
+@pytest.mark.parametrize("schedule", ["one_cycle", "flat_cosine"])
+def test_schedules_leave_no_jump_between_their_parts(schedule):
+    factor = schedule_factor(schedule, torch.linspace(0, 1, 10_001, dtype=torch.float64))
+    assert factor.diff().abs().max() < 5e-4
+    assert (factor[:-1] > 0).all()
 
 
 def test_a_share_of_the_penalty_is_a_weaker_penalty():

@@ -17,6 +17,8 @@ DRAW = {
     "mixup_partners": lambda s: s.mixup_partners.permutation(5),
     "mixup_shares": lambda s: s.mixup_shares().random(5),
     "input_dropout": lambda s: s.input_dropout.draw(5).numpy(),
+    "input_noise": lambda s: s.input_noise.draw(5).numpy(),
+    "swap_noise": lambda s: s.swap_noise.draw(5).numpy(),
     "dropout": lambda s: s.dropout.draw(5).numpy(),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import replace
 from itertools import pairwise
@@ -25,6 +26,12 @@ ROWS = [
     {"learning_rate_init": 0.03, "weight_decay": 0.3, "max_norm": 0.9, "seed": 1},
     {"learning_rate_init": 0.02, "l2": 0.1, "weight_decay": 0.1, "data_seed": 1},
 ]
+SCHEDULES = {
+    "constant": lambda done: 1.0,
+    "cosine": lambda done: (1 + math.cos(math.pi * done)) / 2,
+    "flat_cosine": lambda done: 1.0 if done < 0.5 else (1 + math.cos(2 * math.pi * (done - 0.5))) / 2,
+    "one_cycle": lambda done: 0.04 + 3.2 * done if done < 0.3 else (1 + math.cos(math.pi * (done - 0.3) / 0.7)) / 2,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -63,11 +70,8 @@ def with_torch(job):
         optimizer = torch.optim.SGD(module.parameters(), lr=h.learning_rate_init, momentum=h.momentum)
     n = len(job.train_set)
     bounds = batch_bounds(n, static.n_batches)
-    schedule = (
-        torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, h.max_iter * len(bounds))
-        if static.schedule == "cosine"
-        else None
-    )
+    n_steps = h.max_iter * len(bounds)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: SCHEDULES[static.schedule](step / n_steps))
     X, y, weight = job.train_set.X.values, job.train_set.y, job.train_set.weight
     held = job.validation_set
     history, best = [], (float("inf"), 0, None)
@@ -90,8 +94,7 @@ def with_torch(job):
             with torch.no_grad():
                 for w in weights[:-1]:
                     w.copy_(torch.renorm(w, 2, 0, h.max_norm))
-            if schedule:
-                schedule.step()
+            schedule.step()
         with torch.no_grad():
             module.eval()
             validation = mean_loss(module(held.X.values), held.y, held.weight).item()
@@ -107,7 +110,9 @@ def with_torch(job):
     "static",
     [
         {},
-        {"weighted": True, "schedule": "cosine"},
+        {"weighted": True, "schedule": "cosine", "activation": "selu"},
+        {"schedule": "one_cycle", "activation": "leaky_relu"},
+        {"schedule": "flat_cosine", "activation": "mish"},
         {"solver": "sgd"},
         {"normalization": "layer"},
         {"hidden": (), "schedule": "cosine", "weighted": True},
@@ -154,7 +159,7 @@ def in_csr_form(job):
 
 @pytest.mark.parametrize("batch_size", [50, 1000])
 def test_sparse_inputs_train_as_their_dense_form(make_job, batch_size):
-    dense = make_job(batch_size=batch_size, input_dropout=0.2, mixup_alpha=0.3)
+    dense = make_job(batch_size=batch_size, input_dropout=0.2, input_noise=0.1, swap_noise=0.2, mixup_alpha=0.3)
     a, b = train([dense, in_csr_form(dense)])
     assert torch.equal(numbers_of(a.module), numbers_of(b.module))
     assert a.history == b.history
@@ -180,9 +185,11 @@ def test_a_row_ends_when_its_listener_says_so_and_what_it_is_shown_is_a_copy(mak
 
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 @pytest.mark.parametrize("normalization", [None, "batch"])
-def test_a_training_continued_with_its_optimizer_is_one_training(make_job, solver, normalization):
+@pytest.mark.parametrize("weight_averaging", [0.0, 0.6])
+def test_a_training_continued_with_its_optimizer_is_one_training(make_job, solver, normalization, weight_averaging):
     setting = {
         "solver": solver, "normalization": normalization, "batch_size": 1000, "n_validation": 0, "l1": 1e-3, "l2": 1e-2,
+        "weight_averaging": weight_averaging,
     }  # fmt: skip
     whole = train([make_job(**setting, max_iter=7)])[0]
     first = train([make_job(**setting, max_iter=3)])[0]
@@ -223,6 +230,9 @@ def test_penalties_are_of_the_mean_loss_and_not_of_its_history(make_job):
         {"weighted": True, "solver": "sgd"},
         {"batch_size": 1000},
         {"dropout": 0.4, "input_dropout": 0.2},
+        {"input_noise": 0.3, "weighted": True},
+        {"swap_noise": 0.2},
+        {"weight_averaging": 0.8},
         {"mixup_alpha": 0.5, "label_smoothing": 0.1},
         {"mixup_alpha": 0.5, "weighted": True},
         {"l1": 1e-3, "l2": 1e-2, "hidden": (16,), "score": lambda raw: -float((raw**2).mean())},
