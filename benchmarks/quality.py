@@ -12,7 +12,8 @@ A table of more than ``--max-rows`` rows is sampled, anew for every split; of th
 Linear models and networks get the same inputs: medians and indicators for missing numbers, standard scaling, and
 one-hot columns.  Trees, and RealMLP with preprocessing of its own, get categories as such.  Whatever a model calls a
 default it has, early stopping included, with these exceptions: the target of scikit-learn's MLPRegressor is scaled, as
-ours is scaled inside; LogisticRegression may take 1,000 iterations; and everything is told its seed and to be quiet.
+ours is scaled inside; LogisticRegression may take 1,000 iterations; and everything is told its seed, to be quiet and to
+use one thread, so that times compare.  What is not installed is left out; RealMLP comes with pytabkit.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ def load(data: Path, name: str, split: int, max_rows: int) -> Data:
     frame = pd.read_parquet(data / name / "data.parquet")
     is_regression = json.loads((data / name / "meta.json").read_text())["task"] == "regression"
     y = frame.pop("target").to_numpy()
+    frame.columns = [f"x{j}" for j in range(frame.shape[1])]  # LightGBM refuses some of the names
     X = frame.apply(
         lambda column: column.astype(np.float32) if pd.api.types.is_numeric_dtype(column) else _category(column)
     )
@@ -151,13 +153,13 @@ def ours(classify: bool, seed: int, **parameters: Any) -> Any:
 def xgboost(classify: bool, seed: int) -> Any:
     from xgboost import XGBClassifier, XGBRegressor
 
-    return (XGBClassifier if classify else XGBRegressor)(enable_categorical=True, random_state=seed)
+    return (XGBClassifier if classify else XGBRegressor)(enable_categorical=True, n_jobs=1, random_state=seed)
 
 
 def lightgbm(classify: bool, seed: int) -> Any:
     from lightgbm import LGBMClassifier, LGBMRegressor
 
-    return (LGBMClassifier if classify else LGBMRegressor)(random_state=seed, verbose=-1)
+    return (LGBMClassifier if classify else LGBMRegressor)(n_jobs=1, random_state=seed, verbose=-1)
 
 
 def catboost(classify: bool, seed: int) -> Any:
@@ -169,7 +171,7 @@ def catboost(classify: bool, seed: int) -> Any:
         def fit(self, X: Any, y: Array) -> Any:
             return super().fit(X, y, cat_features=list(X.select_dtypes("category")))
 
-    return WithCategories(random_seed=seed, verbose=False, allow_writing_files=False)
+    return WithCategories(thread_count=1, random_seed=seed, verbose=False, allow_writing_files=False)
 
 
 def realmlp(classify: bool, seed: int, kind: str) -> Any:
@@ -177,7 +179,7 @@ def realmlp(classify: bool, seed: int, kind: str) -> Any:
     from sklearn.pipeline import make_pipeline
 
     make = getattr(pytabkit, f"RealMLP_{kind}_{'Classifier' if classify else 'Regressor'}")
-    return make_pipeline(numbers_and_categories(encode=False), make(random_state=seed, device="cpu"))
+    return make_pipeline(numbers_and_categories(encode=False), make(random_state=seed, device="cpu", n_threads=1))
 
 
 MODELS: dict[str, Maker] = {
@@ -231,6 +233,10 @@ def scores(model: Any, data: Data) -> dict[str, float]:
 def judge(
     data: Path, results: Path, makers: dict[str, Maker], tables: Iterable[str], n_splits: int, max_rows: int
 ) -> None:
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(1)
     done = {(r["table"], r["split"], r["model"], r["max_rows"]) for r in read(results)}
     for split in range(n_splits):
         for name in tables:
@@ -241,7 +247,8 @@ def judge(
             for model in due:
                 estimator = makers[model](part.n_classes > 0, split)
                 start = time.perf_counter()
-                estimator.fit(part.X, part.y)
+                with threadpool_limits(1):
+                    estimator.fit(part.X, part.y)
                 seconds = time.perf_counter() - start
                 record = {"table": name, "split": split, "model": model, "max_rows": max_rows, "seconds": seconds}
                 record |= scores(estimator, part)
