@@ -146,8 +146,11 @@ def hist_gradient_boosting(classify: bool, seed: int) -> Any:
 def ours(classify: bool, seed: int, **parameters: Any) -> Any:
     from sklreg import RegularizedMLPClassifier, RegularizedMLPRegressor
 
-    model = (RegularizedMLPClassifier if classify else RegularizedMLPRegressor)(random_state=seed)
-    return encoded(model.set_params(**parameters))
+    if classify:
+        return encoded(RegularizedMLPClassifier(random_state=seed).set_params(**parameters))
+    model = RegularizedMLPRegressor(random_state=seed)
+    shared = {name: parameters[name] for name in parameters if name in model.get_params()}  # no label_smoothing
+    return encoded(model.set_params(**shared))
 
 
 def xgboost(classify: bool, seed: int) -> Any:
@@ -349,10 +352,10 @@ def report(results: Path, models: list[str] | None) -> None:
         for task, (metric, _) in JUDGED_BY.items():
             print(f"\n{title}, {task}: ", end="")
             print_summary([r for r in records if r["table"] in tables and metric in r], models, task)
+    boosting = ", ".join(model for model in BOOSTING if model in models)
     print(
-        f"\nRanks are among all models of the report, 1 being best; wins are the share of tables on which a model is"
-        f"\nbetter than {SKLEARN_MLP}; the rank with trees is that among it and {', '.join(BOOSTING)} alone, by"
-        f"\nlog loss or RMSE."
+        f"\nRanks are among all models of the report, 1 being best.  Wins are the share of tables on which a model is"
+        f"\nbetter than {SKLEARN_MLP}.  The rank with trees is that among a model and {boosting}, by log loss or RMSE."
     )
 
 
