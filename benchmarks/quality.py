@@ -317,16 +317,13 @@ def print_summary(records: list[dict[str, Any]], models: list[str], task: str) -
     if not common:
         return
     boosting = [model for model in BOOSTING if model in models]
-    header = [f"{METRICS[metric]}{what}" for metric in metrics for what in (", mean", ", rank")]
+    with_mean = [metric for metric in metrics if metric != "rmse"]  # errors of different targets have no common unit
+    header = [f"{METRICS[metric]}, mean" for metric in with_mean] + [f"{METRICS[metric]}, rank" for metric in metrics]
     header += [f"wins by {METRICS[metric]}" for metric in metrics] + ["rank, trees", "seconds, mean"]
     print(f"{'':24}" + "".join(f"{text:>18}" for text in header))
     for model in models:
-        row = []
-        for metric in metrics:
-            cells = by_metric[metric]
-            # Errors of different targets have no common unit, and hence no mean.
-            average = "-" if metric == "rmse" else f"{mean(row[model] for row in cells.values()):.4f}"
-            row += [average, f"{ranks(cells, metric, models)[model]:.2f}"]
+        row = [f"{mean(cells[model] for cells in by_metric[metric].values()):.4f}" for metric in with_mean]
+        row += [f"{ranks(by_metric[metric], metric, models)[model]:.2f}" for metric in metrics]
         for metric in metrics:
             against = SKLEARN_MLP in models and model != SKLEARN_MLP
             row.append(f"{share_of_wins(by_metric[metric], metric, model, SKLEARN_MLP):.0%}" if against else "-")
@@ -335,7 +332,7 @@ def print_summary(records: list[dict[str, Any]], models: list[str], task: str) -
             row.append(f"{ranks(by_metric[decisive], decisive, [model, *boosting])[model]:.2f} of {len(boosting) + 1}")
         else:
             row.append("-")
-        row.append(f"{mean(row[model] for row in by_metric['seconds'].values()):.1f}")
+        row.append(f"{mean(cells[model] for cells in by_metric['seconds'].values()):.1f}")
         print(f"{model:24}" + "".join(f"{text:>18}" for text in row))
 
 
@@ -352,7 +349,7 @@ def report(results: Path, models: list[str] | None) -> None:
         for task, (metric, _) in JUDGED_BY.items():
             print(f"\n{title}, {task}: ", end="")
             print_summary([r for r in records if r["table"] in tables and metric in r], models, task)
-    boosting = ", ".join(model for model in BOOSTING if model in models)
+    boosting = ", ".join(model for model in BOOSTING if model in models) or "boosted trees"
     print(
         f"\nRanks are among all models of the report, 1 being best.  Wins are the share of tables on which a model is"
         f"\nbetter than {SKLEARN_MLP}.  The rank with trees is that among a model and {boosting}, by log loss or RMSE."
@@ -362,7 +359,7 @@ def report(results: Path, models: list[str] | None) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--results", type=Path, default=Path("quality.jsonl"))
+    parser.add_argument("--results", type=Path, default=Path("quality.jsonl"), help="of one --max-rows alone")
     parser.add_argument("--tables", nargs="+", default=[*CHOSEN_ON, *LEFT_ASIDE])
     parser.add_argument("--models", nargs="*", help="of " + ", ".join(MODELS) + ", and in reports the variants' names")
     parser.add_argument("--variant", action="append", default=[], type=variant, metavar='NAME={"parameter": value}')
