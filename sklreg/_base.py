@@ -52,6 +52,7 @@ from sklreg.engine import (
     has_dropout,
     layers_of,
     prune,
+    share_equal_samples,
     threads_for,
     with_linears,
 )
@@ -299,7 +300,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             job = member._first_job(table, member_seed, (X_val, y_val, sample_weight_val), start=start)
             name = type(self).__name__ + (f" (member {k + 1} of {self.n_members})" if self.n_members > 1 else "")
             jobs.append(replace(job, on_epoch=member._epoch_listener(job.units, tasks, name)))
-        return members, jobs, tasks
+        return members, [share_equal_samples(job) for job in jobs] if len(jobs) > 1 else jobs, tasks
 
     def _first_job(
         self,
@@ -427,9 +428,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     # Data and parameters --------------------------------------------------------------------------------------
 
     def _draw_seed(self) -> int:
-        if self.random_state is None:
-            return int(np.random.SeedSequence().generate_state(1)[0])
-        return int(check_random_state(self.random_state).randint(2**31 - 1))
+        return _seed_of(self.random_state)
 
     def _check_table(
         self,
@@ -878,8 +877,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
 
     def _change_linears(self, change: Callable[[nn.Module], nn.Module]) -> Self:
         if isinstance(self.module_, Ensemble):
-            members = self._members()
-            self.module_ = Ensemble([m._change_linears(change).module_ for m in members], self.module_.loss)
+            self._gather([copy(member)._change_linears(change) for member in self._members()])
         else:
             self.module_ = with_linears(self.module_, change)
         return self
@@ -900,7 +898,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
                 f"{name} has one network without dropout (a pruned one has none), whose predictions do not vary. Fit "
                 "with dropout or input_dropout above 0, or with n_members above 1."
             )
-        seed = int(check_random_state(random_state).randint(2**31 - 1))
+        seed = _seed_of(random_state)
         return self._outputs(X, lambda module: ThinnedNetworks(module, int(n_samples), seed), int(n_samples))
 
     def _check_inputs(self, X: Any) -> Any:
@@ -947,6 +945,13 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _seed_of(random_state: int | np.random.RandomState | None) -> int:
+    """Draw a seed: from the system, and not from numpy's global generator, where there is no state."""
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    return int(check_random_state(random_state).randint(2**31 - 1))
 
 
 def _layer_sizes(sizes: Any, name: str) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -33,6 +34,7 @@ class EpochTasks:
         self.estimator, self.X, self.y = estimator, X, y
         self.context = estimator._init_callback_context(max_subtasks=max_iter)
         self.context.call_on_fit_task_begin(estimator=estimator, X=X, y=y)
+        self._lock = threading.Lock()  # members may train in several threads
 
     @classmethod
     def of(cls, estimator: Any, X: Any, y: Any, max_iter: int) -> EpochTasks | None:
@@ -42,11 +44,11 @@ class EpochTasks:
 
     def end_epoch(self, snapshot: Callable[[], dict[str, Any]]) -> bool:
         """Report an epoch; ``snapshot`` makes the fitted attributes as they are now.  Return whether to stop."""
-        task = self.context.subcontext(task_name="epoch")
-        task.call_on_fit_task_begin(estimator=self.estimator, X=self.X, y=self.y)
-        return bool(
-            task.call_on_fit_task_end(estimator=self.estimator, X=self.X, y=self.y, reconstruction_attributes=snapshot)
-        )
+        about = {"estimator": self.estimator, "X": self.X, "y": self.y}
+        with self._lock:
+            task = self.context.subcontext(task_name="epoch")
+            task.call_on_fit_task_begin(**about)
+            return bool(task.call_on_fit_task_end(**about, reconstruction_attributes=snapshot))
 
     def end(self) -> None:
         """Report the end of the fit, once the estimator is fitted."""

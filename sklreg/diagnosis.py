@@ -235,9 +235,9 @@ def _model_of(estimator: Any) -> tuple[BaseRegularizedMLP, Pipeline | None]:
             "pass best_estimator_."
         )
     check_is_fitted(model)
-    if model.n_members > 1:
+    if len(model._members()) > 1:
         raise ValueError(
-            f"diagnose needs a single network; this {type(model).__name__} has n_members={model.n_members}, each with "
+            f"diagnose needs a single network; this {type(model).__name__} has {len(model._members())}, each with "
             "losses of its own. Pass one of its estimators_ (after the steps of a Pipeline), or fit with n_members=1."
         )
     return model, steps

@@ -59,10 +59,14 @@ class ElasticNetMixin(BaseRegularizedMLP):
         self._warn_if_nothing_is_left()
 
     def _warn_if_nothing_is_left(self) -> None:
-        if not self.feature_importances_.any():
+        members = self._members()
+        n_empty = sum(not member.feature_importances_.any() for member in members)
+        if n_empty:
+            of_members = "" if len(members) == 1 else f" in {n_empty} of its {len(members)} networks"
+            who = "it predicts" if n_empty == len(members) else "these predict"
             warnings.warn(
-                f"{type(self).__name__} has dropped all {self.n_features_in_} features: it predicts the same for every "
-                "sample, what is known without inputs. Lower alpha (or l1_ratio) to keep some.",
+                f"{type(self).__name__} has dropped all {self.n_features_in_} features{of_members}: {who} the same for "
+                "every sample, what is known without inputs. Lower alpha (or l1_ratio) to keep some.",
                 UserWarning,
                 stacklevel=2,
             )

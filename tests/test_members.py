@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import pickle
+import time
+from copy import copy
 
 import numpy as np
 import pytest
@@ -284,7 +286,7 @@ def test_paths_and_stability_selection_refuse_several_members():
 
 def test_diagnose_asks_for_a_single_network(cancer):
     model = RegularizedMLPClassifier(**QUICK, n_members=2).fit(*cancer)
-    with pytest.raises(ValueError, match=r"has n_members=2.*Pass one of its estimators_"):
+    with pytest.raises(ValueError, match=r"RegularizedMLPClassifier has 2, each.*Pass one of its estimators_"):
         diagnose(model)
     assert diagnose(model.estimators_[1]).epoch == model.estimators_[1].best_iter_
 
@@ -303,3 +305,68 @@ def test_training_curves_show_every_member(cancer, names):
     first, second = names or ["RegularizedMLPClassifier 1", "RegularizedMLPClassifier 2"]
     assert display.names == [first, *(f"{second}, member {k}" for k in (1, 2, 3))]
     assert display.histories[2][0]["loss"] == models[1].estimators_[1].history_[0]["loss"]
+
+
+# Found by reviews -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("feature_groups", [None, [0, 0, 0, 1, 1, 2, 3, 4, 5, 6]])
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_a_hierarchy_is_trained_by_sgd(n_members, feature_groups):
+    """Its steps are one number for all groups of a network; they were taken for one of each group."""
+    X, y = TABLES["regression"][1:]
+    model = ElasticNetMLP(
+        (16,), alpha=0.05, penalty_groups="hierarchical", feature_groups=feature_groups, solver="sgd",
+        learning_rate_init=0.05, early_stopping=False, max_iter=40, n_members=n_members, random_state=0,
+    ).fit(X, y)  # fmt: skip
+    assert model.score(X, y) > 0.4
+    for member in model._members():
+        alone = clone(member).fit(X, y)
+        np.testing.assert_allclose(alone.predict(X), member.predict(X), rtol=1e-9)
+
+
+def test_callbacks_hear_of_one_epoch_at_a_time(cancer):
+    callback = pytest.importorskip("sklearn.callback")
+    busy, most, count = [0], [0], [0]
+
+    class Watch(callback.ProgressBar):
+        def on_fit_task_end(self, *args, **kwargs):
+            busy[0] += 1
+            most[0] = max(most[0], busy[0])
+            count[0] += 1
+            time.sleep(1e-4)
+            busy[0] -= 1
+            return False
+
+    model = RegularizedMLPClassifier((4,), max_iter=5, early_stopping=False, n_members=20, random_state=0)
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        model.set_callbacks(Watch()).fit(*cancer)
+    finally:
+        torch.set_num_threads(n_threads)
+    assert count[0] >= 20 * 5
+    assert most[0] == 1
+
+
+def test_members_share_data_that_is_the_same(cancer):
+    X, y = cancer
+    model = RegularizedMLPClassifier(**{**QUICK, "early_stopping": False}, n_members=4, dtype="float32")
+    _, jobs, _ = model._prepare(X, y, None, None, None, None)
+    assert len({job.train_set.X.values.data_ptr() for job in jobs}) == 1
+
+
+def test_a_copy_that_becomes_sparse_leaves_the_original_as_it_was(cancer):
+    X, y = cancer
+    model = RegularizedMLPClassifier(**QUICK, l1=1e-2, n_members=2).fit(X, y)
+    copy(model).sparsify()
+    assert all(isinstance(w, np.ndarray) for member in model.estimators_ for w in member.coefs_)
+    model.set_params(warm_start=True).fit(X, y)
+
+
+def test_some_members_that_have_dropped_everything_are_told_of():
+    X, y = TABLES["regression"][1:]
+    model = ElasticNetMLP(**QUICK, alpha=1e-3, early_stopping=False, n_members=2).fit(X, y)
+    model.estimators_[1].module_[0].weight.data.zero_()
+    with pytest.warns(UserWarning, match=r"dropped all 10 features in 1 of its 2 networks: these predict"):
+        model._check_fitted()

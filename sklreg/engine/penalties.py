@@ -148,12 +148,6 @@ class Groups:
         by_row = values.sum(-1)
         return by_row if self.members is None else torch.nn.functional.pad(by_row, (0, 1))[:, self.members].sum(-1)
 
-    def sizes(self, values: Tensor, buffer: Buffer) -> Tensor:
-        """Return ``(K, n_groups, n)``: for every group all its absolute values in one row, and zeros."""
-        if self.members is None:
-            return torch.abs(values, out=buffer.shaped(values, *values.shape))
-        return torch.nn.functional.pad(values, (0, 0, 0, 1))[:, self.members].flatten(2).abs_()
-
     def spread(self, values: Tensor) -> Tensor:
         """Return for each row what its group has, ``(K, n_rows, 1)``, of ``(K, n_groups)``."""
         return (values if self.labels is None else values[:, self.labels])[:, :, None]
@@ -307,7 +301,8 @@ class Hierarchy(NamedTuple):
         length = groups.total(theta.square()).sqrt()
         target = length - self.linear.threshold(w, metric)
         least = M * target
-        bound = _least_bound(groups.sizes(W, metric.buffers[0]), least, M.square() * ratio, metric.buffers)
+        size = torch.abs(W, out=metric.buffers[0].shaped(W, *W.shape))
+        bound = _least_bound(size, groups, least, (M.square() * ratio).expand_as(least), metric.buffers)
         r = torch.where(bound > least, bound / M, target.clamp_min(0))
 
         any_direction = 1 / self.linear.block.size(w).sqrt()  # of a linear part that is zero and may not stay so
@@ -324,31 +319,38 @@ class Hierarchy(NamedTuple):
         return Hierarchy(self.linear.select(rows), self.bounded.select(rows), self.bound[rows])
 
 
-def _least_bound(size: Tensor, least: Tensor, pull: Tensor, buffers: tuple[Buffer, Buffer]) -> Tensor:
+def _least_bound(size: Tensor, groups: Groups, least: Tensor, pull: Tensor, buffers: tuple[Buffer, Buffer]) -> Tensor:
     r"""Return the :math:`b \ge 0` where :math:`b = least + pull \sum_i (size_i - b)_+`, or 0 where there is none.
 
-    ``size`` ``(K, G, n)`` may lie in the first of the buffers; ``least`` and ``pull`` are ``(K, G)``.
+    ``size`` ``(K, n_rows, n_columns)`` may lie in the first of the buffers; ``least`` and ``pull`` are ``(K, G)``.
     """
     of_size, other = buffers
-    shape, (size, least, pull) = least.shape, (values.flatten(0, 1) for values in (size, least, pull))
+    shape, by_row = least.shape, groups.members is None
+    if by_row:  # each row is a group: those that are found can be left out
+        size, least, pull = (values.flatten(0, 1) for values in (size, least, pull))
     bound, n_above = least.clamp_min(0), torch.zeros_like(least)
+    is_left = torch.ones_like(least, dtype=torch.bool)
     bounds, places = bound, None  # of those that are still looked for
     for _ in range(_NEWTON_STEPS):
-        excess = torch.sub(size, bound[:, None], out=other.shaped(size, *size.shape)).clamp_min_(0)
-        total, n_before, n_above = excess.sum(1), n_above, excess.sign_().sum(1)
-        # Where as many entries are above the bound as before, it has been found.
+        of_row = bound[:, None] if by_row else groups.spread(bound)
+        excess = torch.sub(size, of_row, out=other.shaped(size, *size.shape)).clamp_min_(0)
+        total = excess.sum(1) if by_row else groups.total(excess)
+        n_before, n_above = n_above, excess.sign_().sum(1) if by_row else groups.total(excess.sign_())
         root = least.addcmul(pull, total.addcmul_(bound, n_above)).div_(1 + pull * n_above)
-        is_left = (root > bound).logical_and_(n_above != n_before)
-        bound = torch.maximum(root, bound)
+        # Where as many entries are above the bound as before, it has been found, and stays as it is: how long others
+        # are looked for must not change its last digits.
+        is_left = is_left.logical_and_(root > bound).logical_and_(n_above != n_before)
+        bound = torch.where(is_left, root, bound)
         bounds = bound if places is None else bounds.index_copy(0, places, bound)
         if bound.is_cuda:  # asking it which are found would mean waiting for it
             continue
         left = torch.nonzero(is_left)[:, 0]
         if len(left) == 0:
             break
-        if 2 * len(left) < len(bound):
+        if by_row and 2 * len(left) < len(bound):
             size = torch.index_select(size, 0, left, out=other.shaped(size, len(left), size.shape[1]))
             bound, n_above, least, pull = bound[left], n_above[left], least[left], pull[left]
+            is_left = is_left[left]
             places = left if places is None else places[left]
             of_size, other = other, of_size
     return bounds.view(shape)

@@ -56,7 +56,7 @@ def _through(module: nn.Module, x: Tensor, n_samples: int, generator: torch.Gene
         skip = _through(module.skip, x, n_samples, generator)
         return _through(module.network, x, n_samples, generator) + skip
     if isinstance(module, nn.Dropout):
-        noise = torch.rand(n_samples, 1, x.shape[2], generator=generator)
+        noise = torch.rand(n_samples, 1, x.shape[2], generator=generator, dtype=torch.float32, device="cpu")
         return x * ((noise >= module.p).to(x) / (1 - module.p))
     output: Tensor = module(x.flatten(0, 1))
     return output.view(*x.shape[:2], -1)

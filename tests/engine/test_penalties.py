@@ -21,6 +21,7 @@ from sklreg.engine.penalties import (
     GroupLasso,
     Groups,
     Hierarchy,
+    _least_bound,
     project_max_norm,
     soft_threshold,
 )
@@ -282,3 +283,34 @@ def test_sums_over_groups_are_those_of_their_rows(labels):
         assert_allclose(groups.total(values)[:, g], values[:, of == g].sum((1, 2)))
     assert_allclose(groups.spread(groups.total(values))[:, :, 0], groups.total(values)[:, of])
     assert_allclose(groups.weight, np.sqrt(np.bincount(of)))
+
+
+def test_memory_of_a_hierarchy_does_not_grow_with_its_greatest_group():
+    """Groups were filled up to the greatest: one of 500 columns made all others as wide."""
+    n_rows, n_columns = 800, 4
+    generator = torch.Generator().manual_seed(0)
+    size = torch.rand(1, n_rows, n_columns, generator=generator, dtype=F64)
+    least, pull = torch.rand(2, 1, 301, generator=generator, dtype=F64)
+    groups, buffers = Groups([0] * 500 + list(range(1, 301)), n_rows, CPU), (Buffer(), Buffer())
+    bound = _least_bound(size, groups, least, pull, buffers)
+    assert all(buffer._memory is None or buffer._memory.numel() <= n_rows * n_columns for buffer in buffers)
+    excess = groups.total((size - groups.spread(bound)).clamp_min(0))
+    torch.testing.assert_close(bound, least + pull * excess)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_the_bound_of_a_group_does_not_depend_on_how_long_others_are_looked_for(dtype):
+    generator = torch.Generator().manual_seed(0)
+    size = (torch.randn(1, 400, 60, generator=generator, dtype=dtype) ** 3).abs()
+    least, pull = torch.randn(2, 1, 400, generator=generator, dtype=dtype).abs().mul_(0.01)
+    pull = pull * 1000
+
+    def bounds(rows):
+        groups = Groups(None, len(rows), CPU)
+        return _least_bound(size[:, rows], groups, least[:, rows], pull[:, rows], (Buffer(), Buffer()))
+
+    together = bounds(list(range(400)))[0]
+    alone = torch.stack([bounds([k])[0, 0] for k in range(400)])
+    assert torch.equal(together, alone)
+    excess = (size[0] - together[:, None]).clamp_min(0).sum(1)
+    torch.testing.assert_close(together, least[0] + pull[0] * excess, rtol=1e-4, atol=1e-6)
