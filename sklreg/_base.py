@@ -33,6 +33,7 @@ from sklreg._holdout import hold_out
 from sklreg._parameters import CONSTRAINTS
 from sklreg.engine import (
     ACTIVATIONS,
+    PASSES_AT_ONCE,
     CSRRows,
     DenseRows,
     Ensemble,
@@ -65,6 +66,7 @@ _OF_ONE_NETWORK = frozenset(
      "best_validation_score_")
 )  # fmt: skip
 _LEAST_WEIGHT = 1e-30  # of the greatest; less than this is lost in single precision, and counts as none
+_N_SAMPLES = 100  # networks that dropout makes, unless told otherwise
 _BLOCK = 64  # samples are predicted in multiples of this
 
 
@@ -888,18 +890,31 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         """Return the network's outputs ``(n, C)``."""
         return self._outputs(self._check_inputs(X))
 
-    def _raw_samples(self, X: Any, n_samples: int, random_state: int | np.random.RandomState | None) -> Array:
+    def _raw_samples(
+        self, X: Any, n_samples: int | None, random_state: int | np.random.RandomState | None, least: int = 1
+    ) -> Array:
         """Return the outputs ``(n_samples, n, C)`` of passes with dropout on, or of an ensemble's members in turn."""
         X, name = self._check_inputs(X), type(self).__name__
-        if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(f"n_samples of {name} must be an int of at least 1. Got {n_samples!r} instead.")
-        if not (has_dropout(self.module_) or isinstance(self.module_, Ensemble)):
+        n_networks, drops = len(self._members()), has_dropout(self.module_)
+        if not drops and n_networks == 1:
             raise ValueError(
                 f"{name} has one network without dropout (a pruned one has none), whose predictions do not vary. Fit "
                 "with dropout or input_dropout above 0, or with n_members above 1."
             )
-        seed = _seed_of(random_state)
-        return self._outputs(X, lambda module: ThinnedNetworks(module, int(n_samples), seed), int(n_samples))
+        if n_samples is None:  # as many from each network
+            n_samples = -(-_N_SAMPLES // n_networks) * n_networks if drops else n_networks
+        if isinstance(n_samples, bool) or not isinstance(n_samples, Integral) or n_samples < least:
+            raise ValueError(
+                f"n_samples of {name} must be None or an int of at least {least}. Got {n_samples!r} instead."
+            )
+        if not drops and n_samples > n_networks:
+            raise ValueError(
+                f"n_samples of {name} must be at most {n_networks}, as there are so many networks and nothing is "
+                f"dropped. Got {n_samples}. Fit with dropout above 0 or more n_members for more."
+            )
+        n_samples, seed = int(n_samples), _seed_of(random_state)
+        n_passes = min(n_samples, PASSES_AT_ONCE)
+        return self._outputs(X, lambda module: ThinnedNetworks(module, n_samples, seed), n_passes)
 
     def _check_inputs(self, X: Any) -> Any:
         check_is_fitted(self)

@@ -206,7 +206,7 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
         return np.asarray(log_softmax(raw, axis=1))
 
     def predict_proba_samples(
-        self, X: ArrayLike, n_samples: int = 100, *, random_state: int | np.random.RandomState | None = None
+        self, X: ArrayLike, n_samples: int | None = None, *, random_state: int | np.random.RandomState | None = None
     ) -> Array:
         """Return probabilities from single networks: those that dropout thins out, the members of an ensemble, or both.
 
@@ -217,9 +217,10 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Inputs.
-        n_samples : int, default=100
+        n_samples : int, default=None
             Number of networks, at least 1.  Each drops the same units for all inputs.  With ``n_members`` above 1 they
-            come from the members in turn; without dropout they are the members, again and again.
+            come from the members in turn; without dropout they are the members, and there are no more than these.
+            ``None`` is 100, or the next multiple of ``n_members``; without dropout ``n_members``.
         random_state : int, RandomState instance or None, default=None
             Seed of what is dropped.
 
@@ -231,7 +232,7 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
         Raises
         ------
         ValueError
-            If there is neither dropout nor more than one network.
+            If there is neither dropout nor more than one network, or if ``n_samples`` is out of range.
         """
         raw = self._raw_samples(X, n_samples, random_state)
         proba = self._proba(raw.reshape(-1, raw.shape[2]))

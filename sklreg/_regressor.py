@@ -90,7 +90,7 @@ class BaseMLPRegressor(MultiOutputMixin, RegressorMixin, BaseRegularizedMLP):
         return self._value(self._raw_predict(X))
 
     def predict_samples(
-        self, X: ArrayLike, n_samples: int = 100, *, random_state: int | np.random.RandomState | None = None
+        self, X: ArrayLike, n_samples: int | None = None, *, random_state: int | np.random.RandomState | None = None
     ) -> Array:
         """Return predictions of single networks: those that dropout thins out, the members of an ensemble, or both.
 
@@ -101,9 +101,10 @@ class BaseMLPRegressor(MultiOutputMixin, RegressorMixin, BaseRegularizedMLP):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Inputs.
-        n_samples : int, default=100
+        n_samples : int, default=None
             Number of networks, at least 1.  Each drops the same units for all inputs.  With ``n_members`` above 1 they
-            come from the members in turn; without dropout they are the members, again and again.
+            come from the members in turn; without dropout they are the members, and there are no more than these.
+            ``None`` is 100, or the next multiple of ``n_members``; without dropout ``n_members``.
         random_state : int, RandomState instance or None, default=None
             Seed of what is dropped.
 
@@ -115,12 +116,12 @@ class BaseMLPRegressor(MultiOutputMixin, RegressorMixin, BaseRegularizedMLP):
         Raises
         ------
         ValueError
-            If there is neither dropout nor more than one network.
+            If there is neither dropout nor more than one network, or if ``n_samples`` is out of range.
         """
         return self._value(self._raw_samples(X, n_samples, random_state))
 
     def predict_std(
-        self, X: ArrayLike, n_samples: int = 100, *, random_state: int | np.random.RandomState | None = None
+        self, X: ArrayLike, n_samples: int | None = None, *, random_state: int | np.random.RandomState | None = None
     ) -> Array:
         """Return the standard deviation of :meth:`predict_samples`: how sure the model is of its mean.
 
@@ -131,8 +132,8 @@ class BaseMLPRegressor(MultiOutputMixin, RegressorMixin, BaseRegularizedMLP):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Inputs.
-        n_samples : int, default=100
-            Number of networks, at least 1.
+        n_samples : int, default=None
+            Number of networks, at least 2, as in :meth:`predict_samples`.
         random_state : int, RandomState instance or None, default=None
             Seed of what is dropped.
 
@@ -144,9 +145,9 @@ class BaseMLPRegressor(MultiOutputMixin, RegressorMixin, BaseRegularizedMLP):
         Raises
         ------
         ValueError
-            If there is neither dropout nor more than one network.
+            If there is neither dropout nor more than one network, or if ``n_samples`` is out of range.
         """
-        return np.asarray(self.predict_samples(X, n_samples, random_state=random_state).std(axis=0))
+        return np.asarray(self._value(self._raw_samples(X, n_samples, random_state, least=2)).std(axis=0))
 
     def _value(self, raw: Array) -> Array:
         return raw[..., 0] if self._y_is_1d else raw

@@ -64,14 +64,25 @@ def make_job():
     return make
 
 
+def record_trainings(monkeypatch, what):
+    """Return a list that gets ``what`` of the jobs of every call of the engine."""
+    train, taken = sklreg._batched.train, []
+
+    def recording(jobs, *args):
+        taken.append(what(jobs))
+        return train(jobs, *args)
+
+    monkeypatch.setattr(sklreg._batched, "train", recording)
+    return taken
+
+
 @pytest.fixture
 def trainings(monkeypatch):
     """Return how many fits were trained in each call of the engine."""
-    train, sizes = sklreg._batched.train, []
+    return record_trainings(monkeypatch, len)
 
-    def counting(jobs, *args):
-        sizes.append(len(jobs))
-        return train(jobs, *args)
 
-    monkeypatch.setattr(sklreg._batched, "train", counting)
-    return sizes
+@pytest.fixture
+def trained_jobs(monkeypatch):
+    """Return the jobs of every call of the engine."""
+    return record_trainings(monkeypatch, list)

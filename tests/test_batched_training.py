@@ -33,19 +33,6 @@ def search(early_stopping=False, **parameters):
     return GridSearchCV(net(early_stopping=early_stopping), grid, **{"cv": FOLDS, **parameters})
 
 
-@pytest.fixture
-def calls(monkeypatch):
-    """Return the jobs of every training, call by call."""
-    train, taken = sklreg._batched.train, []
-
-    def recording(jobs, *args):
-        taken.append(list(jobs))
-        return train(jobs, *args)
-
-    monkeypatch.setattr(sklreg._batched, "train", recording)
-    return taken
-
-
 # What it says -------------------------------------------------------------------------------------------------
 
 
@@ -86,30 +73,30 @@ def test_a_fit_that_fails_is_told_of_by_its_error(capsys):
 # What it holds ------------------------------------------------------------------------------------------------
 
 
-def test_equal_folds_of_all_candidates_are_held_once(calls):
+def test_equal_folds_of_all_candidates_are_held_once(trained_jobs):
     with batched_training():
         search(refit=False).fit(X, y)
-    (jobs,) = calls
+    (jobs,) = trained_jobs
     assert len(jobs) == 12
     assert len({job.train_set.identity for job in jobs}) == 3
     assert len({id(job.train_set.y) for job in jobs}) == 3
 
 
 @pytest.mark.parametrize("max_models", [2, 5, 12, 100])
-def test_no_more_fits_wait_than_allowed(calls, max_models):
+def test_no_more_fits_wait_than_allowed(trainings, max_models):
     with batched_training(max_models):
         together = search(refit=False).fit(X, y).cv_results_["mean_test_score"]
-    assert max(map(len, calls)) == min(max_models, 12)
-    assert sum(map(len, calls)) == 12
+    assert max(trainings) == min(max_models, 12)
+    assert sum(trainings) == 12
     assert_array_equal(together, search(refit=False).fit(X, y).cv_results_["mean_test_score"])
 
 
 @pytest.mark.parametrize("max_models", [2, 5])
-def test_no_more_fits_wait_than_allowed_however_many_are_at_work(calls, max_models):
+def test_no_more_fits_wait_than_allowed_however_many_are_at_work(trainings, max_models):
     with batched_training(max_models):
         search(refit=False, n_jobs=8).fit(X, y)
-    assert max(map(len, calls)) <= max_models
-    assert sum(map(len, calls)) == 12
+    assert max(trainings) <= max_models
+    assert sum(trainings) == 12
 
 
 def test_inside_of_a_task_work_is_not_cut_into_pieces_as_if_it_were_fits():
@@ -140,12 +127,12 @@ def test_a_waiting_fit_keeps_no_copy_of_its_data_beside_scikit_learns(monkeypatc
     assert seen[0] < 1.1 * (n_tasks + n_folds) * table.nbytes
 
 
-def test_memory_bounds_what_waits(monkeypatch, calls):
+def test_memory_bounds_what_waits(monkeypatch, trainings):
     monkeypatch.setattr(sklreg._batched, "_memory", lambda: 4 * 4 * 4.5 * X[:80].nbytes)
     with batched_training():
         search(refit=False).fit(X, y)
-    assert max(map(len, calls)) <= 5
-    assert sum(map(len, calls)) == 12
+    assert max(trainings) <= 5
+    assert sum(trainings) == 12
 
 
 # What it passes on --------------------------------------------------------------------------------------------
@@ -175,7 +162,7 @@ def test_a_search_without_callbacks_prepares_none(monkeypatch):
         search(error_score="raise").fit(X, y)
 
 
-def test_passes_of_partial_fit_meet_those_that_are_as_far(calls):
+def test_passes_of_partial_fit_meet_those_that_are_as_far(trainings):
     def passes(n, l2):
         model = net(l2=l2)
         for _ in range(n):
@@ -185,6 +172,6 @@ def test_passes_of_partial_fit_meet_those_that_are_as_far(calls):
     tasks = [(n, l2) for n in (1, 2, 3) for l2 in (0.0, 0.1)]
     with batched_training():
         together = Parallel()(delayed(passes)(*task) for task in tasks)
-    assert [len(jobs) for jobs in calls] == [6, 4, 2]
+    assert trainings == [6, 4, 2]
     for coef, task in zip(together, tasks, strict=True):
         assert_array_equal(coef, passes(*task))

@@ -44,6 +44,8 @@ def fitted(request):
 
 
 def samples_of(model, X, n_samples=7, random_state=0):
+    if not (model.dropout or model.input_dropout):
+        n_samples = min(n_samples, model.n_members)
     method = model.predict_proba_samples if hasattr(model, "predict_proba") else model.predict_samples
     return method(X, n_samples, random_state=random_state)
 
@@ -55,7 +57,8 @@ def prediction(model, X):
 def test_samples_have_the_shape_of_predictions_for_each_network(fitted):
     model, X = fitted
     samples = samples_of(model, X)
-    assert samples.shape == (7, *prediction(model, X).shape)
+    n_samples = 7 if model.dropout or model.input_dropout else 3
+    assert samples.shape == (n_samples, *prediction(model, X).shape)
     assert samples.dtype == X.dtype
     if hasattr(model, "predict_proba") and not model._multilabel:
         np.testing.assert_allclose(samples.sum(axis=-1), 1)
@@ -67,7 +70,7 @@ def test_the_same_seed_gives_the_same_networks_and_another_gives_others(fitted):
     assert np.array_equal(first, samples_of(model, X))
     if model.dropout or model.input_dropout:
         assert not np.array_equal(first, samples_of(model, X, random_state=1))
-    assert len(np.unique(first.reshape(7, -1), axis=0)) == (7 if model.dropout or model.input_dropout else 3)
+    assert len(np.unique(first.reshape(len(first), -1), axis=0)) == len(first)
 
 
 def test_the_samples_of_an_input_do_not_depend_on_the_others(fitted):
@@ -115,12 +118,36 @@ def test_more_dropout_lets_the_networks_lie_farther_apart():
     assert spreads[0] > 0
 
 
-def test_members_are_taken_in_turn():
+def test_members_are_taken_in_turn_and_once_where_nothing_is_dropped():
     model, X = MODELS["members"]
-    samples = model.predict_samples(X, 5)
-    for k in range(5):
-        np.testing.assert_allclose(samples[k], model.estimators_[k % 3].predict(X), rtol=1e-12)
+    samples = model.predict_samples(X)
+    assert len(samples) == 3
+    for member, sample in zip(model.estimators_, samples, strict=True):
+        np.testing.assert_allclose(sample, member.predict(X), rtol=1e-12)
+    np.testing.assert_allclose(samples.mean(axis=0), model.predict(X), rtol=1e-12)
     assert np.array_equal(model.predict_samples(X, 2), samples[:2])
+    with pytest.raises(ValueError, match=r"must be at most 3, as there are so many networks.*Got 4"):
+        model.predict_samples(X, 4)
+
+
+def test_every_member_gives_as_many_samples_by_default():
+    model, X = MODELS["members with dropout"]
+    assert len(model.predict_samples(X)) == 102
+    assert len(MODELS["binary"][0].predict_proba_samples(MODELS["binary"][1])) == 100
+
+
+def test_memory_does_not_grow_with_the_number_of_samples_but_for_what_is_returned():
+    X, y = DIABETES
+    model = RegularizedMLPRegressor((256,), dropout=0.3, max_iter=1, random_state=0).fit(X, y)
+    greatest = []
+
+    def watch(module, inputs, output):
+        greatest.append(output.numel())
+
+    model.module_[0].register_forward_hook(watch)
+    model.module_[-1].register_forward_hook(watch)
+    model.predict_samples(X, 1000, random_state=0)
+    assert max(greatest) <= 64 * 64 * 256
 
 
 def test_std_is_that_of_the_samples():
@@ -174,8 +201,14 @@ def test_predictions_that_do_not_vary_are_refused():
             method(X)
 
 
-@pytest.mark.parametrize("n_samples", [0, -1, 2.5, None])
+@pytest.mark.parametrize("n_samples", [0, -1, 2.5, True, "many"])
 def test_a_number_of_samples_that_is_none_is_refused(n_samples):
     model, X = MODELS["binary"]
-    with pytest.raises(ValueError, match="n_samples of RegularizedMLPClassifier must be an int of at least 1"):
+    with pytest.raises(ValueError, match="n_samples of RegularizedMLPClassifier must be None or an int of at least 1"):
         model.predict_proba_samples(X, n_samples)
+
+
+def test_one_sample_has_no_spread():
+    model, X = MODELS["two targets"]
+    with pytest.raises(ValueError, match="must be None or an int of at least 2"):
+        model.predict_std(X, 1)

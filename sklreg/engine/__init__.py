@@ -11,7 +11,7 @@ from sklreg.engine.job import Hyperparameters, Job, OptimizerState, Result, Stat
 from sklreg.engine.losses import LOSSES
 from sklreg.engine.modules import ACTIVATIONS, OutputUnits, layers_of
 from sklreg.engine.pruning import SelectInputs, SparseLinear, prune, with_linears
-from sklreg.engine.sampling import ThinnedNetworks, has_dropout
+from sklreg.engine.sampling import PASSES_AT_ONCE, ThinnedNetworks, has_dropout
 from sklreg.engine.sharing import share_equal_samples
 from sklreg.engine.threads import threads_for
 from sklreg.engine.train import train
@@ -19,6 +19,7 @@ from sklreg.engine.train import train
 __all__ = [
     "ACTIVATIONS",
     "LOSSES",
+    "PASSES_AT_ONCE",
     "CSRRows",
     "DenseRows",
     "Ensemble",

@@ -35,24 +35,31 @@ def plan(jobs: Sequence[Job], n_threads: int) -> list[list[int]]:
     for group in groups.values():
         for part in _of_similar_size(jobs, group):
             stacks += cut(_neighbours(jobs, part), _widest(jobs[part[-1]]))
+    if any(job.static.device.type != "cpu" for job in jobs):
+        return sorted(stacks, key=len, reverse=True)
+    return _shared_out(jobs, stacks, n_threads)
+
+
+def _shared_out(jobs: Sequence[Job], stacks: list[list[int]], n_threads: int) -> list[list[int]]:
+    """Part the stacks until threads that each take the next one when done with one end at about the same time."""
     flops = [_flops_of_step(job) for job in jobs]
 
-    def work(stack: list[int]) -> float:
-        """Return what a stack costs at most, up to a factor."""
-        return sum(flops[i] * jobs[i].static.n_batches * jobs[i].hyperparameters.max_iter for i in stack)
+    def with_work(stack: list[int]) -> tuple[float, list[int]]:
+        """Return a stack behind what it costs at most, up to a factor."""
+        return sum(flops[i] * jobs[i].static.n_batches * jobs[i].hyperparameters.max_iter for i in stack), stack
 
     def is_worth_parting(stack: list[int]) -> bool:
         # Rather than that threads share the operations of one stack, which is slow where a core is wanted elsewhere.
         has_much = len(stack) > 1 and sum(flops[i] for i in stack) >= 2 * FLOPS_FOR_ANOTHER_THREAD
-        return len(stack) >= 2 * _FEW_ROWS or (has_much and len(stacks) < n_threads)
+        return len(stack) >= 2 * _FEW_ROWS or (has_much and len(ordered) < n_threads)
 
     # The longest first, so that no thread is left with a long one at the end.
-    stacks.sort(key=work, reverse=True)
-    if all(job.static.device.type == "cpu" for job in jobs):
-        while is_worth_parting(stacks[0]) and not _are_even(list(map(work, stacks)), n_threads):
-            stacks[:1] = cut(stacks[0], -(-len(stacks[0]) // 2))
-            stacks.sort(key=work, reverse=True)
-    return stacks
+    ordered = sorted(map(with_work, stacks), key=lambda pair: pair[0], reverse=True)
+    while is_worth_parting(ordered[0][1]) and not _are_even([work for work, _ in ordered], n_threads):
+        _, longest = ordered.pop(0)
+        ordered += map(with_work, cut(longest, -(-len(longest) // 2)))
+        ordered.sort(key=lambda pair: pair[0], reverse=True)
+    return [stack for _, stack in ordered]
 
 
 def _neighbours(jobs: Sequence[Job], indices: list[int]) -> list[int]:

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from sklreg.engine.ensemble import Ensemble
 from sklreg.engine.modules import WithSkip
 
+PASSES_AT_ONCE = 16  # bounds the memory; another number would draw other networks
+
 
 def networks_of(module: nn.Module) -> list[nn.Module]:
     """Return the members of an ensemble, or the only network."""
@@ -30,19 +32,20 @@ class ThinnedNetworks:
     def __init__(self, module: nn.Module, n_samples: int, seed: int) -> None:
         networks = networks_of(module)
         self._places = [range(k, n_samples, len(networks)) for k in range(len(networks))]
-        self._networks = [network for network, places in zip(networks, self._places, strict=True) if len(places)]
-        self._n_samples, self._seed = n_samples, seed
+        self._networks, self._n_samples, self._seed = networks, n_samples, seed
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the outputs ``(n_samples, n, C)`` for inputs ``(n, d)``."""
         generator = torch.Generator().manual_seed(self._seed)  # anew, for the same networks with the next inputs
-        parts = [
-            _through(network, x[None], len(places), generator)
-            for network, places in zip(self._networks, self._places, strict=False)
-        ]
-        outputs = parts[0].new_empty(self._n_samples, *parts[0].shape[1:])
-        for places, part in zip(self._places, parts, strict=False):
-            outputs[places.start :: places.step] = part  # (1, n, C) where nothing is dropped
+        outputs: Tensor | None = None
+        for network, places in zip(self._networks, self._places, strict=True):
+            for start in range(0, len(places), PASSES_AT_ONCE):
+                part = places[start : start + PASSES_AT_ONCE]
+                output = _through(network, x[None], len(part), generator)
+                if outputs is None:
+                    outputs = output.new_empty(self._n_samples, *output.shape[1:])
+                outputs[part.start : part.stop : part.step] = output  # (1, n, C) where nothing is dropped
+        assert outputs is not None
         return outputs
 
 
