@@ -58,8 +58,8 @@ def contestants(hidden, d, batch, epochs, dtype):
     """Return what is to be fitted, by name."""
     made = {
         "sklreg": RegularizedMLPClassifier(
-            hidden, weight_decay=0.0, l2=1e-4, batch_size=batch, max_iter=epochs, early_stopping=False, random_state=0,
-            device="cpu",
+            hidden, activation="relu", weight_decay=0.0, l2=1e-4, batch_size=batch, max_iter=epochs,
+            early_stopping=False, random_state=0, device="cpu",
         ),
         "scikit-learn": MLPClassifier(
             hidden, alpha=1e-4, batch_size=batch, max_iter=epochs, n_iter_no_change=epochs + 1, tol=0.0, random_state=0

@@ -37,6 +37,7 @@ X_train, X_new, y_train, y_new = train_test_split(X.astype(np.float32), y, train
 
 network = RegularizedMLPClassifier(
     (64,),
+    activation="relu",
     weight_decay=0.0,
     early_stopping=False,
     learning_rate_init=5e-3,

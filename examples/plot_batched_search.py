@@ -34,6 +34,7 @@ X_train, X_new, y_train, y_new = train_test_split(X.astype(np.float32), y, train
 
 network = RegularizedMLPClassifier(
     (32, 32),
+    activation="relu",
     weight_decay=0.0,
     learning_rate_init=3e-3,
     learning_rate="cosine",

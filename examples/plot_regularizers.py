@@ -36,7 +36,9 @@ X_val, y_val = noisy_moons(2_000, random_state=1)
 MAX_ITER = 150
 common = {
     "hidden_layer_sizes": (64, 64),
+    "activation": "relu",
     "weight_decay": 0.0,
+    "learning_rate_init": 1e-3,
     "batch_size": 50,
     "max_iter": MAX_ITER,
     "random_state": 0,

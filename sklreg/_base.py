@@ -30,27 +30,34 @@ from torch import Tensor, nn
 from sklreg._batched import device_of_block, hold_once, train_all_here
 from sklreg._callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
 from sklreg._holdout import hold_out
+from sklreg._inputs import learn_input_map
 from sklreg._parameters import CONSTRAINTS
 from sklreg.engine import (
     ACTIVATIONS,
+    AS_GIVEN,
     PASSES_AT_ONCE,
     CSRRows,
     DenseRows,
     Ensemble,
     Hyperparameters,
+    InputMap,
     Job,
     OptimizerState,
     OutputUnits,
+    PiecewiseLinear,
     Result,
+    RobustScaling,
     Rows,
     Samples,
     SelectInputs,
     SparseLinear,
     Static,
     ThinnedNetworks,
+    WithShortcut,
     batch_bounds,
     count_batches,
     has_dropout,
+    input_map_of,
     layers_of,
     prune,
     share_equal_samples,
@@ -66,6 +73,7 @@ _OF_ONE_NETWORK = frozenset(
      "best_validation_score_")
 )  # fmt: skip
 _LEAST_WEIGHT = 1e-30  # of the greatest; less than this is lost in single precision, and counts as none
+_USUAL_AVERAGING = 0.99  # chosen with benchmarks/quality.py
 _N_SAMPLES = 100  # networks that dropout makes, unless told otherwise
 _BLOCK = 64  # samples are predicted in multiples of this
 
@@ -139,12 +147,13 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     normalization: str | None
     max_norm: float | None
     mixup_alpha: float
+    cutmix_alpha: float
     solver: str
     learning_rate_init: float
     learning_rate: str
     momentum: float
     max_grad_norm: float | None
-    weight_averaging: float
+    weight_averaging: float | str
     batch_size: int | str
     max_iter: int
     early_stopping: bool
@@ -545,10 +554,11 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
                     f"hidden_layer_sizes={self.hidden_layer_sizes!r} has none. Set {active[0]} to "
                     f"{'0' if active[0] == 'dropout' else 'None'} or add a hidden layer."
                 )
+        self._check_shortcuts()
         batch_size = self._resolve_batch_size(n_train)
         bounds = batch_bounds(n_train, count_batches(n_train, batch_size))
         if min(stop - start for start, stop in bounds) < 2:
-            for parameter in ("normalization", "mixup_alpha", "swap_noise"):
+            for parameter in ("normalization", "mixup_alpha", "cutmix_alpha", "swap_noise"):
                 value = getattr(self, parameter)
                 if value == "batch" or (parameter != "normalization" and value > 0):
                     raise ValueError(
@@ -560,6 +570,20 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             raise ValueError(
                 f"{name}: scoring={self.scoring!r} is what early stopping watches, and early_stopping=False. Set "
                 "early_stopping=True or scoring='loss'."
+            )
+
+    def _check_shortcuts(self) -> None:
+        name, sizes = type(self).__name__, _layer_sizes(self.hidden_layer_sizes, type(self).__name__)
+        if getattr(self, "stochastic_depth", 0.0) > 0 and not self.residual:
+            raise ValueError(
+                f"{name}: stochastic_depth={self.stochastic_depth!r} drops what a residual connection leads past, and "
+                "residual=False. Set residual=True or stochastic_depth=0."
+            )
+        if getattr(self, "residual", False) and all(a != b for a, b in pairwise(sizes)):
+            raise ValueError(
+                f"{name}: residual=True adds what goes into a hidden layer to what comes out of it, and "
+                f"hidden_layer_sizes={self.hidden_layer_sizes!r} has no two layers of one size after one another. Make "
+                "it such as (128, 128), or set residual=False."
             )
 
     def _resolve_batch_size(self, n_train: int) -> int:
@@ -575,10 +599,13 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         if any(isinstance(layer, SparseLinear) for layer in layers):
             raise ValueError(f"{name} cannot continue with sparse weights. Call densify() before, or start anew.")
         have = [tuple(layer.weight.T.shape) for layer in layers if isinstance(layer, nn.Linear)]
-        sizes = [self.n_features_in_, *_layer_sizes(self.hidden_layer_sizes, type(self).__name__), self._n_outputs]
+        bins = input_map_of(layers).bins
+        n_inputs = self.n_features_in_ + (0 if bins is None else len(bins.feature))
+        sizes = [n_inputs, *_layer_sizes(self.hidden_layer_sizes, type(self).__name__), self._n_outputs]
+        self._check_same_options(module, layers)
         norms = {nn.BatchNorm1d: "batch", nn.LayerNorm: "layer"}
         have_norm = next((norms[type(layer)] for layer in layers if type(layer) in norms), None)
-        kinds = {type(layer) for layer in layers} - {nn.Linear, nn.Dropout, *norms}
+        kinds = {type(layer) for layer in layers} & {*ACTIVATIONS.values()}
         want = list(pairwise(sizes))
         if (skip is not None) != (self._penalty_groups()[0] == "hierarchical"):
             raise ValueError(
@@ -593,6 +620,21 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
                 f"ask for {want}, {self.normalization!r} and {self.activation!r}. Set them back, or start anew by "
                 "fit with warm_start=False."
             )
+
+    def _check_same_options(self, module: nn.Sequential, layers: list[nn.Module]) -> None:
+        """Refuse to continue a network that was made with other options."""
+        have = {
+            "residual": any(isinstance(part, WithShortcut) for part in module.modules()),
+            "input_scaling": any(isinstance(layer, RobustScaling) for layer in layers),
+            "n_bins": any(isinstance(layer, PiecewiseLinear) for layer in layers),
+        }
+        for name, was_on in have.items():
+            value = getattr(self, name, None)
+            if was_on != (value is not None and value is not False):
+                raise ValueError(
+                    f"{type(self).__name__} cannot continue: it was fitted {'with' if was_on else 'without'} {name}, "
+                    f"and now {name}={value!r}. Set it back, or start anew by fit with warm_start=False."
+                )
 
     def _make_job(
         self,
@@ -614,6 +656,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         if validation_set is not None and (train_set.weight is None) != (validation_set.weight is None):
             train_set, validation_set = train_set.with_weight(), validation_set.with_weight()
         n_train = len(train_set)
+        input_map = self._input_map(train_table, start)
         penalty_groups, feature_groups = self._penalty_groups()
         static = Static(
             n_features=self.n_features_in_,
@@ -632,6 +675,9 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             device=device,
             penalty_groups=penalty_groups,
             feature_groups=feature_groups,
+            residual=getattr(self, "residual", False),
+            scales_inputs=input_map.scale is not None,
+            binned=None if input_map.bins is None else input_map.bins.feature,
         )
         job = Job(
             static=static,
@@ -641,6 +687,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             seed=seed,
             units=units,
             initial_output=initial_output.to(dtype),
+            input_map=input_map,
             start=start,
             optimizer_state=optimizer_state,
             keeps_optimizer=single_pass,
@@ -648,6 +695,21 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             on_epoch=self._epoch_listener(units, None, type(self).__name__),
         )
         return hold_once(job)
+
+    def _input_map(self, table: Table, start: nn.Sequential | None) -> InputMap:
+        """Return what the network does to its inputs; one that is continued goes on doing it."""
+        is_scaled, n_bins = getattr(self, "input_scaling", None) is not None, getattr(self, "n_bins", None)
+        if start is not None:
+            return input_map_of(layers_of(start)[0])
+        if not is_scaled and n_bins is None:
+            return AS_GIVEN
+        if sparse.issparse(table.X):
+            active = f"input_scaling={self.input_scaling!r}" if is_scaled else f"n_bins={n_bins}"
+            raise ValueError(
+                f"{type(self).__name__}: {active} needs dense X, as it would leave no zeros; got a sparse matrix. "
+                "Set it to None, scale with sklearn.preprocessing.MaxAbsScaler, or pass X.toarray()."
+            )
+        return learn_input_map(table.X, table.weight, is_scaled, n_bins)
 
     def _hyperparameters(self, single_pass: bool) -> Hyperparameters:
         l1, l2 = self._penalty_strengths()
@@ -662,17 +724,26 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             weight_decay=self.weight_decay,
             dropout=self.dropout,
             input_dropout=self.input_dropout,
+            stochastic_depth=getattr(self, "stochastic_depth", 0.0),
             input_noise=self.input_noise,
             swap_noise=self.swap_noise,
             label_smoothing=getattr(self, "label_smoothing", 0.0),
+            focal_gamma=getattr(self, "focal_gamma", 0.0),
             mixup_alpha=self.mixup_alpha,
+            cutmix_alpha=self.cutmix_alpha,
             max_norm=off if self.max_norm is None else self.max_norm,
             max_grad_norm=off if self.max_grad_norm is None else self.max_grad_norm,
-            weight_averaging=self.weight_averaging,
+            weight_averaging=0.0 if single_pass and self.weight_averaging == "auto" else self._averaging_decay(),
             patience=self.patience if self.early_stopping and not single_pass else off,
             min_delta=self.min_delta,
             max_iter=1 if single_pass else self.max_iter,
         )
+
+    def _averaging_decay(self) -> float:
+        """Return the decay of the average of the weights; one is worth it where the step size does not fall to zero."""
+        if self.weight_averaging == "auto":
+            return _USUAL_AVERAGING if self.early_stopping else 0.0
+        return float(self.weight_averaging)
 
     def _resolve_dtype(self, X: Any, device: torch.device) -> torch.dtype:
         if self.dtype != "auto":
@@ -956,9 +1027,9 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         return "module_" in self.__dict__
 
     def __sklearn_tags__(self) -> Tags:
-        """Return scikit-learn's tags: sparse input is taken."""
+        """Return scikit-learn's tags: sparse input is taken, unless zeros would not stay zeros."""
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
+        tags.input_tags.sparse = getattr(self, "input_scaling", None) is None and getattr(self, "n_bins", None) is None
         return tags
 
 

@@ -22,6 +22,9 @@ _count = Interval(Integral, 1, None, closed="left")
 CONSTRAINTS: dict[str, list[Any]] = {
     "hidden_layer_sizes": ["array-like", _count],
     "activation": [StrOptions(set(ACTIVATIONS))],
+    "residual": ["boolean"],
+    "input_scaling": [StrOptions({"robust"}), None],
+    "n_bins": [Interval(Integral, 2, None, closed="left"), None],
     "l1": [_from_zero],
     "l2": [_from_zero],
     "alpha": [_from_zero],
@@ -33,19 +36,22 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "weight_decay": [_from_zero],
     "dropout": [_share],
     "input_dropout": [_share],
+    "stochastic_depth": [_share],
     "input_noise": [_from_zero],
     "swap_noise": [_share],
     "normalization": [StrOptions({"batch", "layer"}), None],
     "max_norm": [_positive, None],
     "label_smoothing": [_share],
+    "focal_gamma": [_from_zero],
     "mixup_alpha": [_from_zero],
+    "cutmix_alpha": [_from_zero],
     "class_weight": [StrOptions({"balanced"}), dict, None],
     "solver": [StrOptions({"adam", "sgd"})],
     "learning_rate_init": [_positive],
     "learning_rate": [StrOptions({"constant", "cosine", "one_cycle", "flat_cosine"})],
     "momentum": [_share],
     "max_grad_norm": [_positive, None],
-    "weight_averaging": [_share],
+    "weight_averaging": [_share, StrOptions({"auto"})],
     "batch_size": [_count, StrOptions({"auto", "full"})],
     "max_iter": [_count],
     "early_stopping": ["boolean"],
@@ -79,6 +85,20 @@ DESCRIPTIONS: dict[str, str] = {
 default={default}
             Activation of the hidden layers.  ``'selu'`` starts from weights of variance ``1 / n_in``, which keep its
             units near mean 0 and variance 1; ``dropout`` does not.""",
+    "residual": """
+        residual : bool, default={default}
+            Whether what goes into a hidden layer is added to what comes out of it, where both are of one size: from the
+            second of ``(128, 128, 128)`` on.""",
+    "input_scaling": """
+        input_scaling : {{'robust'}} or None, default={default}
+            What is done to the inputs first, by statistics of the training samples.  ``'robust'``: take off the median,
+            divide by the interquartile range, and clip smoothly, ``z / sqrt(1 + (z / 3) ** 2)``, so that no outlier is
+            farther from 0 than 3.  Needs dense ``X``.""",
+    "n_bins": """
+        n_bins : int or None, default={default}
+            Number of intervals, at least 2, into which each input is cut at its quantiles; the network then also gets
+            the input's position in each (piecewise-linear encoding).  ``coefs_[0]`` has a row for each input and,
+            behind these, each interval.  An input of two values gets none.  Typically 8 to 48.  Needs dense ``X``.""",
     "l1": """
         l1 : float, default={default}
             Strength of the L1 penalty on weights, in [0, inf).  It acts by its proximal operator after every step, in
@@ -126,7 +146,7 @@ default={default}
         weight_decay : float, default={default}
             Decoupled weight decay, in [0, inf): every step multiplies the weights by
             ``1 - learning_rate * weight_decay`` (with ``solver='adam'`` this is AdamW).  Not a term of the objective.
-            Typically 1e-3 to 1e-1.""",
+            Typically 1e-2 to 1.""",
     "dropout": """
         dropout : float, default={default}
             Probability that a hidden unit's output is set to zero in training, in [0, 1); the others are scaled up, and
@@ -134,6 +154,10 @@ default={default}
     "input_dropout": """
         input_dropout : float, default={default}
             The same for the inputs, in [0, 1).  Typically 0.1 to 0.2.""",
+    "stochastic_depth": """
+        stochastic_depth : float, default={default}
+            Probability that a hidden layer with a residual connection is left out for a sample in training, in [0, 1).
+            Typically 0.1 to 0.3.  Needs ``residual``.""",
     "input_noise": """
         input_noise : float, default={default}
             Standard deviation of the Gaussian noise that is added to every input in training, in [0, inf), in units of
@@ -157,10 +181,19 @@ default={default}
             Share of the true class that training spreads evenly over the other classes, in [0, 1 - 1 / n_classes).
             (torch spreads it over all classes, the true one included.)  For several labels at once, each label is
             smoothed on its own.  Validation losses use the labels as they are.  Typically 0.1.""",
+    "focal_gamma": """
+        focal_gamma : float, default={default}
+            Focus of the loss on samples that are predicted badly, in [0, inf): the loss of each class is multiplied by
+            ``(1 - p) ** focal_gamma``, with ``p`` the probability that the network gives it.  Validation losses are
+            without it.  Probabilities are drawn towards one half.  Typically 0.5 to 3.""",
     "mixup_alpha": """
         mixup_alpha : float, default={default}
             Parameter of the symmetric beta distribution from which mixup draws how much of another sample is mixed into
             each sample of a batch, in [0, inf).  0 mixes nothing.  Typically 0.1 to 0.4.""",
+    "cutmix_alpha": """
+        cutmix_alpha : float, default={default}
+            The same for cutmix: which share of a sample's features is taken from another sample, and with it the same
+            share of its label, in [0, inf).  0 mixes nothing.  Typically 0.1 to 0.4.""",
     "class_weight": """
         class_weight : dict, 'balanced' or None, default={default}
             Weights of the classes in the loss, ``{{label: weight}}``; ``'balanced'`` gives every class the same total
@@ -186,11 +219,12 @@ default={default}
             regression, of the loss in units of the target's variance.  The gradient of
             the L2 penalty is added afterwards.""",
     "weight_averaging": """
-        weight_averaging : float, default={default}
+        weight_averaging : float or 'auto', default={default}
             Decay of an exponential moving average of the weights, taken after every step, in [0, 1).  Early stopping
             watches the average, and ``module_`` is the average; training goes on with the weights themselves.  A
-            weight that is exactly zero at the end of an epoch is zero in the average, too.  0 averages nothing.
-            Typically 0.98 to 0.999: the average looks back over about ``1 / (1 - weight_averaging)`` steps.""",
+            weight that is exactly zero at the end of an epoch is zero in the average, too.  0 averages nothing;
+            ``'auto'`` is 0.99 under early stopping, else 0.  Typically 0.98 to 0.999: the average looks back over about
+            ``1 / (1 - weight_averaging)`` steps.""",
     "batch_size": """
         batch_size : int, 'auto' or 'full', default={default}
             Greatest number of samples in a step, at least 1.  An epoch is cut into the fewest batches, as equal as can

@@ -22,7 +22,7 @@ class Technique(NamedTuple):
 
 # In the order in which to try them.
 TECHNIQUES: dict[str, Technique] = {
-    "weight_decay": Technique(0.0, 1e-3, 1e-1, is_log=True),
+    "weight_decay": Technique(0.0, 1e-2, 1.0, is_log=True),
     "alpha": Technique(0.0, 1e-4, 1e-1, is_log=True),
     "l2": Technique(0.0, 1e-5, 1e-3, is_log=True),
     "l1": Technique(0.0, 1e-4, 1e-1, is_log=True),
@@ -33,6 +33,9 @@ TECHNIQUES: dict[str, Technique] = {
     "early_stopping": Technique(False),
     "label_smoothing": Technique(0.0, 0.05, 0.2),
     "mixup_alpha": Technique(0.0, 0.1, 0.4),
+    "cutmix_alpha": Technique(0.0, 0.1, 0.4),
+    "stochastic_depth": Technique(0.0, 0.1, 0.3),
+    "focal_gamma": Technique(0.0),
     "normalization": Technique(None, needs_hidden=True),
     "max_norm": Technique(None, 2.0, 4.0, needs_hidden=True),
     "weight_averaging": Technique(0.0, 0.98, 0.999),
@@ -79,7 +82,7 @@ def techniques_on(network: BaseRegularizedMLP) -> list[str]:
     return [
         name
         for name, technique in TECHNIQUES.items()
-        if name in parameters and not _is_off(parameters[name], technique.off)
+        if name in parameters and not _is_off(_value_of(name, network), technique.off)
     ]
 
 
@@ -92,9 +95,23 @@ def turned_off(network: BaseRegularizedMLP, names: Iterable[str]) -> dict[str, A
     return settings
 
 
+def has_use_for(network: BaseRegularizedMLP, name: str) -> bool:
+    """Return whether a parameter is one of a network's, and acts on something that it has."""
+    if name not in network.get_params(deep=False):
+        return False
+    if name == "stochastic_depth":
+        return bool(network.residual)
+    technique = TECHNIQUES.get(name)
+    return technique is None or not technique.needs_hidden or has_hidden_layers(network)
+
+
 def has_hidden_layers(network: BaseRegularizedMLP) -> bool:
     """Return whether there is a hidden layer."""
     return bool(np.size(network.hidden_layer_sizes))
+
+
+def _value_of(name: str, network: BaseRegularizedMLP) -> Any:
+    return network._averaging_decay() if name == "weight_averaging" else getattr(network, name)
 
 
 def _is_off(value: Any, off: Any) -> bool:

@@ -14,11 +14,14 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from sklreg._base import BaseRegularizedMLP, Table
-from sklreg._techniques import TECHNIQUES, has_hidden_layers, techniques_on
+from sklreg._techniques import TECHNIQUES, has_hidden_layers, has_use_for, techniques_on
 from sklreg.engine import LOSSES
 
 Array = NDArray[Any]
-_NOISY = ("dropout", "input_dropout", "label_smoothing", "mixup_alpha")  # raise the loss of training alone
+_NOISY = (  # change the loss of training alone
+    "dropout", "input_dropout", "stochastic_depth", "input_noise", "swap_noise", "label_smoothing", "focal_gamma",
+    "mixup_alpha", "cutmix_alpha",
+)  # fmt: skip
 _TRIED = ("weight_decay", "dropout", "early_stopping", "mixup_alpha")  # one for each kind, in this order
 _WEIGHT_PENALTIES = ("weight_decay", "alpha", "l2", "l1")  # any of them does for the first
 _STILL_FALLING = 0.01  # of the baseline, over the last tenth of the epochs
@@ -261,7 +264,7 @@ def _has_diverged(model: BaseRegularizedMLP) -> bool:
 def _mean_loss(model: BaseRegularizedMLP, outputs: Array, table: Table) -> float:
     """Return the mean loss of outputs ``(n, C)`` or ``(1, C)``."""
     output, target = torch.from_numpy(outputs).double(), torch.from_numpy(table.targets).double()
-    losses = LOSSES[model._loss()].value(output[None], target[None], None)[0].sum(dim=-1).numpy()
+    losses = LOSSES[model._loss()].value(output[None], target[None])[0].sum(dim=-1).numpy()
     return float(np.average(losses, weights=table.loss_weight))
 
 
@@ -349,7 +352,7 @@ def _against_overfitting(model: BaseRegularizedMLP) -> tuple[str, ...]:
     for name in _TRIED:
         technique = TECHNIQUES[name]
         is_covered = name in on or (name in _WEIGHT_PENALTIES and bool(set(on) & set(_WEIGHT_PENALTIES)))
-        if is_covered or name not in parameters or (technique.needs_hidden and not has_hidden_layers(model)):
+        if is_covered or not has_use_for(model, name):
             continue
         if technique.least is None:
             advice.append(f"Set {name}=True, or a smaller max_iter.")

@@ -207,7 +207,7 @@ class _ElasticNetCVMixin(ElasticNetMixin):
         """Return the score of outputs for the test samples, greater being better."""
         if self.scoring == "loss":
             losses = LOSSES[fold.model._loss()].value(
-                torch.from_numpy(raw.astype(np.float64)), torch.from_numpy(fold.test.targets), None
+                torch.from_numpy(raw.astype(np.float64)), torch.from_numpy(fold.test.targets)
             )
             return -float(np.average(losses.sum(-1).numpy(), weights=fold.test.loss_weight))
         scored = copy(fold.model)
@@ -324,12 +324,13 @@ class ElasticNetMLPCV(_ElasticNetCVMixin, BaseMLPRegressor):
         normalization: str | None = None,
         max_norm: float | None = None,
         mixup_alpha: float = 0.0,
+        cutmix_alpha: float = 0.0,
         solver: str = "adam",
         learning_rate_init: float = 1e-2,
         learning_rate: str = "cosine",
         momentum: float = 0.9,
         max_grad_norm: float | None = None,
-        weight_averaging: float = 0.0,
+        weight_averaging: float | str = 0.0,
         batch_size: int | str = "auto",
         max_iter: int = 200,
         early_stopping: bool = False,
@@ -422,13 +423,14 @@ class ElasticNetMLPClassifierCV(_ElasticNetCVMixin, BaseMLPClassifier):
         max_norm: float | None = None,
         label_smoothing: float = 0.0,
         mixup_alpha: float = 0.0,
+        cutmix_alpha: float = 0.0,
         class_weight: dict[Any, float] | str | None = None,
         solver: str = "adam",
         learning_rate_init: float = 1e-2,
         learning_rate: str = "cosine",
         momentum: float = 0.9,
         max_grad_norm: float | None = None,
-        weight_averaging: float = 0.0,
+        weight_averaging: float | str = 0.0,
         batch_size: int | str = "auto",
         max_iter: int = 200,
         early_stopping: bool = False,

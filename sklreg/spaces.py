@@ -9,13 +9,14 @@ import numpy as np
 from scipy import stats
 from sklearn.utils import check_random_state
 
-from sklreg._techniques import TECHNIQUES, find_network, has_hidden_layers
+from sklreg._techniques import TECHNIQUES, find_network, has_use_for
 from sklreg.elastic_net import ElasticNetMixin
 
 _SMALL = ("weight_decay", "alpha", "l1_ratio", "dropout")
 _MEDIUM = (*_SMALL, "l2", "input_dropout", "label_smoothing", "mixup_alpha")
 _COCKTAIL = (
-    *_MEDIUM, "l1", "input_noise", "swap_noise", "normalization", "max_norm", "weight_averaging", "patience"
+    *_MEDIUM, "l1", "input_noise", "swap_noise", "normalization", "max_norm", "weight_averaging", "cutmix_alpha",
+    "stochastic_depth", "patience",
 )  # fmt: skip
 _SIZES = {"small": _SMALL, "medium": _MEDIUM, "cocktail": _COCKTAIL}
 _ALWAYS_ON = ("weight_decay", "alpha")  # except in a cocktail
@@ -162,11 +163,9 @@ def search_space(estimator: Any, size: str = "medium", *, prefix: str | None = N
     parameters = network.get_params(deep=False)
     space = {}
     for name in _SIZES[size]:
-        if name not in parameters:
+        if not has_use_for(network, name):
             continue
         technique = TECHNIQUES.get(name)
-        if technique is not None and technique.needs_hidden and not has_hidden_layers(network):
-            continue
         if name == "weight_decay" and size != "cocktail" and isinstance(network, ElasticNetMixin):
             continue  # alpha shrinks the weights already
         if name == "l1_ratio":

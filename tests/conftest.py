@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import sklreg._batched
-from sklreg.engine import DenseRows, Hyperparameters, Job, OutputUnits, Samples, Static, count_batches
+from sklreg.engine import AS_GIVEN, DenseRows, Hyperparameters, Job, OutputUnits, Samples, Static, count_batches
 
 # Processes side by side (pytest -n) share the cores: threads that wait for one another hold all of them up.
 if n_processes := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
@@ -36,7 +36,7 @@ def make_job():
     def make(
         *, dtype=torch.float64, n=203, d=10, hidden=(16, 8), normalization=None, solver="adam", schedule="constant",
         activation="relu", batch_size=50, data_seed=0, n_validation=64, weighted=False, seed=0, score=None,
-        penalty_groups="weights", feature_groups=None, **hyperparameters,
+        penalty_groups="weights", feature_groups=None, residual=False, input_map=AS_GIVEN, **hyperparameters,
     ):  # fmt: skip
         def samples(size, offset):
             key = (size, d, dtype, data_seed, offset, weighted)
@@ -49,6 +49,8 @@ def make_job():
             loss="binary_cross_entropy", solver=solver, schedule=schedule, n_batches=count_batches(n, batch_size),
             has_validation=n_validation > 0, weighted=weighted, is_sparse=False, dtype=dtype,
             device=torch.device("cpu"), penalty_groups=penalty_groups, feature_groups=feature_groups,
+            residual=residual, scales_inputs=input_map.scale is not None,
+            binned=input_map.bins and input_map.bins.feature,
         )  # fmt: skip
         return Job(
             static=static,
@@ -59,6 +61,7 @@ def make_job():
             units=OutputUnits(torch.ones(1, dtype=dtype), torch.zeros(1, dtype=dtype)),
             initial_output=torch.zeros(1, dtype=dtype),
             score=score,
+            input_map=input_map,
         )
 
     return make

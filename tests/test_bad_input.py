@@ -110,9 +110,9 @@ class TestData:
 OUT_OF_RANGE = {
     "hidden_layer_sizes": [0, (8, 0), (8, -1), (2.5,), "many"], "activation": ["swish", None], "weight_decay": [-1e-3],
     "dropout": [1, 1.0, -0.1], "input_dropout": [1.0], "input_noise": [-0.1], "swap_noise": [1.0, -0.1],
-    "normalization": ["group"], "max_norm": [0, -1.0],
-    "mixup_alpha": [-1], "solver": ["lbfgs"], "learning_rate_init": [0, -1], "learning_rate": ["adaptive"],
-    "momentum": [1.0, -0.5], "max_grad_norm": [0.0], "weight_averaging": [1.0, -0.1],
+    "normalization": ["group"], "max_norm": [0, -1.0], "mixup_alpha": [-1], "cutmix_alpha": [-0.1],
+    "solver": ["lbfgs"], "learning_rate_init": [0, -1], "learning_rate": ["adaptive"],
+    "momentum": [1.0, -0.5], "max_grad_norm": [0.0], "weight_averaging": [1.0, -0.1, "always"],
     "batch_size": [0, "half", 2.5], "max_iter": [0, 1.5],
     "early_stopping": ["yes"], "validation_fraction": [0, 1.0], "patience": [0, 2.5], "min_delta": [-1],
     "scoring": [3], "device": [0], "dtype": ["float16"], "n_members": [0], "random_state": ["seed"], "verbose": [-1],
@@ -123,6 +123,9 @@ OF_SOME = [
     (ElasticNetMLP, "hierarchy", -1), (ElasticNetMLP, "penalty_warmup", 1.0),
     (ElasticNetMLP, "l1_ratio", 1.1), (ElasticNetMLPClassifier, "l1_ratio", -0.1),
     (RegularizedMLPClassifier, "label_smoothing", 1.0), (RegularizedMLPClassifier, "class_weight", "even"),
+    (RegularizedMLPClassifier, "focal_gamma", -1), (RegularizedMLPRegressor, "residual", 3),
+    (RegularizedMLPRegressor, "stochastic_depth", 1.0), (RegularizedMLPRegressor, "input_scaling", "standard"),
+    (RegularizedMLPRegressor, "n_bins", 1),
 ]  # fmt: skip
 
 

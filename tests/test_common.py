@@ -37,6 +37,7 @@ INSTANCES = [
     RegularizedMLPClassifier(**FEW_EPOCHS, scoring="accuracy"),
     RegularizedMLPRegressor(**FEW_EPOCHS, scoring="neg_mean_absolute_error"),
     RegularizedMLPClassifier(**FEW_EPOCHS, n_members=2),
+    RegularizedMLPClassifier((16, 16), **FEW_EPOCHS, residual=True, input_scaling="robust", n_bins=4, focal_gamma=0.5),
     ElasticNetMLPClassifier(**FEW_EPOCHS),
     ElasticNetMLPClassifier(**{**FEW_EPOCHS, "penalty_groups": "features", "max_iter": 15}),
     ElasticNetMLP(**{**FEW_EPOCHS, "hidden_layer_sizes": (), "learning_rate_init": 0.05}, n_members=2),

@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import make_classification, make_regression
 
 from sklreg import ElasticNetMLPClassifier, RegularizedMLPClassifier, RegularizedMLPRegressor
-from sklreg.engine import ACTIVATIONS, Hyperparameters, train
+from sklreg.engine import ACTIVATIONS, Bins, Hyperparameters, InputMap, InputScale, train
 
 DTYPES = [torch.float32, torch.float64]
 VARIED = [
@@ -24,7 +24,10 @@ VARIED = [
     {"weight_decay": 0.5, "max_norm": 0.8, "max_grad_norm": 0.05, "dropout": 0.2, "data_seed": 1, "swap_noise": 0.2},
     {"learning_rate_init": 0.1, "input_noise": 0.1, "weight_averaging": 0.5, "seed": 1, "patience": 3, "max_iter": 20},
     {"l1": 2e-3, "penalty_warmup": 0.5, "swap_noise": 0.1, "max_iter": 8, "min_delta": 0.01, "weight_averaging": 0.9},
+    {"cutmix_alpha": 0.5, "focal_gamma": 1.5, "stochastic_depth": 0.3, "max_iter": 8},
 ]
+SCALE = InputScale(torch.linspace(-1, 1, 10).double(), torch.linspace(0.5, 2, 10).double())
+BINS = Bins((0, 0, 0, 4, 4), torch.tensor([-1.0, 0.1, 0.4, -0.3, 0.2]), torch.tensor([1.1, 0.3, 0.5, 0.5, 1.0]))
 
 
 def parameters(result):
@@ -61,6 +64,8 @@ bitwise = pytest.mark.skipif(not rounds_alike, reason="to the bit it has been se
         {"n_validation": 0},
         {"penalty_groups": "features", "feature_groups": (0, 1, 1, 2, 3, 3, 3, 4, 5, 6)},
         {"penalty_groups": "neurons"},
+        {"hidden": (16, 16, 8, 8), "residual": True},
+        {"input_map": InputMap(SCALE, BINS)},
         {"penalty_groups": "hierarchical", "d": 16},
     ],
     ids=str,
@@ -262,6 +267,9 @@ REGULARIZERS = {
     "swap_noise": (0.0, [0.1, 0.3, 0.8], lambda m: -m.loss_curve_[-1]),
     "label_smoothing": (0.0, [0.05, 0.2, 0.4], confidence),
     "mixup_alpha": (0.0, [0.1, 0.5, 2.0], confidence),
+    "cutmix_alpha": (0.0, [0.1, 0.5, 2.0], confidence),
+    "focal_gamma": (0.0, [0.5, 1.0, 4.0], confidence),
+    "stochastic_depth": (0.0, [0.1, 0.3, 0.8], lambda m: -m.loss_curve_[-1]),
     "max_norm": (None, [1.0, 0.5, 0.1], lambda m: np.linalg.norm(m.coefs_[0], axis=0).max()),
     "max_grad_norm": (None, [0.1, 1e-3, 1e-5], lambda m: -m.loss_curve_[-1]),
     "weight_averaging": (0.0, [0.3, 0.6, 0.85], weight_norm),  # of weights that grow, the average is behind
@@ -271,11 +279,13 @@ REGULARIZERS = {
 @pytest.mark.parametrize("name", REGULARIZERS)
 def test_a_regularizer_is_absent_at_zero_present_above_and_monotone(name):
     absent, strengths, statistic = REGULARIZERS[name]
-    solver = {"solver": "sgd"} if name == "max_grad_norm" else {}  # Adam takes the length out of a gradient
-    without = RegularizedMLPClassifier(**{**BASE, **solver}).fit(X, y)
-    switched_off = RegularizedMLPClassifier(**{**BASE, **solver, name: absent}).fit(X, y)
+    other = {"solver": "sgd"} if name == "max_grad_norm" else {}  # Adam takes the length out of a gradient
+    if name == "stochastic_depth":  # of what can be left out
+        other = {"hidden_layer_sizes": (16, 16), "residual": True}
+    without = RegularizedMLPClassifier(**{**BASE, **other}).fit(X, y)
+    switched_off = RegularizedMLPClassifier(**{**BASE, **other, name: absent}).fit(X, y)
     assert_array_equal(without.coefs_[0], switched_off.coefs_[0])
-    fits = [RegularizedMLPClassifier(**{**BASE, **solver, name: s}).fit(X, y) for s in strengths]
+    fits = [RegularizedMLPClassifier(**{**BASE, **other, name: s}).fit(X, y) for s in strengths]
     for fit in fits:
         assert not np.array_equal(fit.coefs_[0], without.coefs_[0])
     values = [statistic(fit) for fit in [without, *fits]]
@@ -293,8 +303,9 @@ def test_a_regularizer_is_absent_at_zero_present_above_and_monotone(name):
 )
 def test_a_row_without_a_regularizer_is_the_same_beside_a_row_with_it(make_job, name):
     strength = {"max_norm": 0.5, "max_grad_norm": 0.01, "patience": 2}.get(name, 0.3)
-    beside, strong = train([make_job(), make_job(**{name: strength})])
-    assert_same_fit(beside, train([make_job()])[0])
+    residual = {"hidden": (16, 16), "residual": True} if name == "stochastic_depth" else {}
+    beside, strong = train([make_job(**residual), make_job(**residual, **{name: strength})])
+    assert_same_fit(beside, train([make_job(**residual)])[0])
     if name not in ("min_delta", "patience"):  # these act on the number of epochs
         assert not torch.equal(parameters(beside), parameters(strong))
 

@@ -7,9 +7,19 @@ Not a public interface: names here may change without notice.
 
 from sklreg.engine.data import CSRRows, DenseRows, Rows, Samples, batch_bounds, count_batches
 from sklreg.engine.ensemble import Ensemble
+from sklreg.engine.inputs import (
+    AS_GIVEN,
+    Bins,
+    InputMap,
+    InputScale,
+    PiecewiseLinear,
+    RobustScaling,
+    input_map_of,
+    scale_and_clip,
+)
 from sklreg.engine.job import Hyperparameters, Job, OptimizerState, Result, Static
 from sklreg.engine.losses import LOSSES
-from sklreg.engine.modules import ACTIVATIONS, OutputUnits, layers_of
+from sklreg.engine.modules import ACTIVATIONS, OutputUnits, WithShortcut, layers_of
 from sklreg.engine.pruning import SelectInputs, SparseLinear, prune, with_linears
 from sklreg.engine.sampling import PASSES_AT_ONCE, ThinnedNetworks, has_dropout
 from sklreg.engine.sharing import share_equal_samples
@@ -18,27 +28,36 @@ from sklreg.engine.train import train
 
 __all__ = [
     "ACTIVATIONS",
+    "AS_GIVEN",
     "LOSSES",
     "PASSES_AT_ONCE",
+    "Bins",
     "CSRRows",
     "DenseRows",
     "Ensemble",
     "Hyperparameters",
+    "InputMap",
+    "InputScale",
     "Job",
     "OptimizerState",
     "OutputUnits",
+    "PiecewiseLinear",
     "Result",
+    "RobustScaling",
     "Rows",
     "Samples",
     "SelectInputs",
     "SparseLinear",
     "Static",
     "ThinnedNetworks",
+    "WithShortcut",
     "batch_bounds",
     "count_batches",
     "has_dropout",
+    "input_map_of",
     "layers_of",
     "prune",
+    "scale_and_clip",
     "share_equal_samples",
     "threads_for",
     "train",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sklreg.engine.data import Samples
+from sklreg.engine.inputs import AS_GIVEN, InputMap
 from sklreg.engine.modules import OutputUnits
 
 
@@ -35,6 +36,14 @@ class Static:
     device: torch.device
     penalty_groups: str = "weights"
     feature_groups: tuple[int, ...] | None = None  # the number of each feature's group; None: each is its own
+    residual: bool = False
+    scales_inputs: bool = False
+    binned: tuple[int, ...] | None = None  # the feature of each bin
+
+    @property
+    def n_inputs(self) -> int:
+        """Number of inputs of the first layer."""
+        return self.n_features + len(self.binned or ())
 
 
 class Hyperparameters(NamedTuple):
@@ -49,10 +58,13 @@ class Hyperparameters(NamedTuple):
     weight_decay: float = 0.0
     dropout: float = 0.0
     input_dropout: float = 0.0
+    stochastic_depth: float = 0.0
     input_noise: float = 0.0
     swap_noise: float = 0.0
     label_smoothing: float = 0.0
+    focal_gamma: float = 0.0
     mixup_alpha: float = 0.0
+    cutmix_alpha: float = 0.0
     max_norm: float = float("inf")
     max_grad_norm: float = float("inf")
     weight_averaging: float = 0.0
@@ -84,6 +96,7 @@ class Job:
     seed: int
     units: OutputUnits
     initial_output: Tensor  # (C,) what a new network predicts, in these units
+    input_map: InputMap = AS_GIVEN  # of a new network; what is continued has its own
     start: nn.Sequential | None = None  # continue from this network instead of a new one
     optimizer_state: OptimizerState | None = None
     score: Callable[[NDArray[np.floating]], float] | None = None  # validation outputs (n, C) -> greater is better

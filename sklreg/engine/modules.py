@@ -18,6 +18,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sklreg.engine.data import Buffer
+from sklreg.engine.inputs import (
+    AS_GIVEN,
+    BinLimits,
+    InputMap,
+    PiecewiseLinear,
+    RobustScaling,
+    input_map_of,
+    positions,
+    scale_and_clip,
+)
 from sklreg.engine.streams import Streams
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -62,13 +72,19 @@ class Layout:
         n_outputs: int,
         normalization: str | None,
         has_skip: bool = False,
+        residual: bool = False,
+        scales_inputs: bool = False,
+        binned: tuple[int, ...] | None = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.normalization = normalization
         self.has_skip = has_skip
+        self.residual = residual
+        self.scales_inputs = scales_inputs
+        self.binned = binned
         self.spans: dict[str, Span] = {}
         self._end = 0
-        units = [n_features, *hidden_layer_sizes, n_outputs]
+        units = [n_features + len(binned or ()), *hidden_layer_sizes, n_outputs]
         for i, (n_in, n_out) in enumerate(pairwise(units)):
             self._add(f"weight{i}", n_in, n_out, is_transposed=i == len(hidden_layer_sizes))
         if has_skip:
@@ -85,12 +101,22 @@ class Layout:
             for i, n_units in hidden:
                 self._add(f"running_mean{i}", 1, n_units)
                 self._add(f"running_var{i}", 1, n_units)
+        if scales_inputs:
+            self._add("input_center", 1, n_features)
+            self._add("input_scale", 1, n_features)
+        if binned is not None:
+            self._add("bin_start", 1, len(binned))
+            self._add("bin_width", 1, len(binned))
         self.n_state = self._end
 
     @property
     def n_layers(self) -> int:
         """Number of linear layers."""
         return len(self.hidden_layer_sizes) + 1
+
+    def has_shortcut(self, i: int) -> bool:
+        """Return whether what goes into hidden layer ``i`` is added to what comes out of it."""
+        return self.residual and i > 0 and self.hidden_layer_sizes[i] == self.hidden_layer_sizes[i - 1]
 
     def _add(self, name: str, n_rows: int, n_columns: int, is_transposed: bool = False) -> None:
         # Every tensor starts at a multiple of 64 numbers, and so does every row.  Products then meet the same memory
@@ -111,7 +137,9 @@ class Layout:
         return [name for name, span in self.spans.items() if span.stop <= self.n_params]
 
 
-def initial_row(layout: Layout, activation: str, initial_output: Tensor, streams: Streams) -> Tensor:
+def initial_row(
+    layout: Layout, activation: str, initial_output: Tensor, streams: Streams, input_map: InputMap = AS_GIVEN
+) -> Tensor:
     """Draw the state of one new model, ``(1, S)``.
 
     Hidden layers are drawn uniform, as He et al. (2015), Glorot and Bengio (2010) or LeCun et al. (1998) scale them for
@@ -129,7 +157,18 @@ def initial_row(layout: Layout, activation: str, initial_output: Tensor, streams
         if layout.normalization == "batch":
             layout.view(state, f"running_var{i}").fill_(1)
     layout.view(state, f"bias{layout.n_layers - 1}").copy_(initial_output)
+    _write_input_map(layout, state, input_map)
     return state
+
+
+def _write_input_map(layout: Layout, state: Tensor, input_map: InputMap) -> None:
+    scale, bins = input_map
+    if scale is not None:
+        layout.view(state, "input_center").copy_(scale.center)
+        layout.view(state, "input_scale").copy_(scale.scale)
+    if bins is not None:
+        layout.view(state, "bin_start").copy_(bins.start)
+        layout.view(state, "bin_width").copy_(bins.width)
 
 
 def _initial_bound(activation: str, n_in: int, n_out: int) -> float:
@@ -207,6 +246,7 @@ class TrainingMode(NamedTuple):
     sizes: list[int]  # samples in the batch of each source of draws
     weight: Tensor | None  # (K, n) sample weights, for the statistics of batch normalization
     n_steps: int  # steps taken before this one
+    stochastic_depth: DropoutNoise | None = None
 
 
 class Layer(Protocol):
@@ -221,6 +261,31 @@ class Layer(Protocol):
 
     def backward(self, gradient: Tensor) -> Tensor:
         """Take the gradient with respect to the last output; return that with respect to the input."""
+
+
+class InputScaling:
+    """Inputs scaled and smoothly clipped; no gradient goes so far back."""
+
+    def __init__(self, layout: Layout, state: Tensor) -> None:
+        self.center, self.scale = layout.view(state, "input_center"), layout.view(state, "input_scale")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return scale_and_clip(x, self.center, self.scale)
+
+
+class InputBins:
+    """Inputs followed by their positions in bins; no gradient goes so far back."""
+
+    def __init__(self, layout: Layout, state: Tensor) -> None:
+        assert layout.binned is not None
+        self.start, self.width = layout.view(state, "bin_start"), layout.view(state, "bin_width")
+        limits = BinLimits(layout.binned)
+        self.feature = limits.feature.to(state.device)
+        self.limits = limits.least.to(state), limits.greatest.to(state)
+
+    def forward(self, x: Tensor) -> Tensor:
+        in_bins = positions(x.index_select(2, self.feature), self.start, self.width, *self.limits)
+        return torch.cat([x, in_bins], dim=2)
 
 
 class Linear:
@@ -369,10 +434,13 @@ _ROUNDED_BY_PLACE = ("gelu", "silu", "mish", "selu")
 
 
 class Dropout:
-    """Dropout of the inputs or of hidden units (Srivastava et al., 2014), inverted: off when predicting."""
+    """Dropout of the inputs or of hidden units (Srivastava et al., 2014), inverted: off when predicting.
 
-    def __init__(self, purpose: str, in_place: bool) -> None:
-        self.purpose, self.in_place = purpose, in_place
+    With ``whole`` all units of a sample are dropped together.
+    """
+
+    def __init__(self, purpose: str, in_place: bool, whole: bool = False) -> None:
+        self.purpose, self.in_place, self.whole = purpose, in_place, whole
         self.output = Buffer()
         self.masks: list[Mask] = []
 
@@ -381,7 +449,7 @@ class Dropout:
         noise: DropoutNoise | None = None if mode is None else getattr(mode, self.purpose)
         if mode is None or noise is None:
             return x
-        self.masks = noise.masks(x, mode.sizes)
+        self.masks = noise.masks(x[..., :1] if self.whole else x, mode.sizes)
         return self._multiply(x if self.in_place else self.output.shaped(x, *x.shape).copy_(x))
 
     def backward(self, gradient: Tensor) -> Tensor:
@@ -391,6 +459,26 @@ class Dropout:
         for start, stop, values in self.masks:
             x[start:stop].mul_(values)
         return x
+
+
+class Shortcut:
+    """Layers whose input is added to their output (He et al., 2016)."""
+
+    def __init__(self, layers: list[Layer]) -> None:
+        self.layers = layers
+        self.output, self.gradient = Buffer(), Buffer()
+
+    def forward(self, x: Tensor, mode: TrainingMode | None) -> Tensor:
+        y = x
+        for layer in self.layers:
+            y = layer.forward(y, mode)
+        return torch.add(x, y, out=self.output.shaped(x, *x.shape))
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        around = self.gradient.shaped(gradient, *gradient.shape).copy_(gradient)  # layers may write into theirs
+        for layer in reversed(self.layers):
+            gradient = layer.backward(gradient)
+        return around.add_(gradient)
 
 
 class BatchNorm:
@@ -478,23 +566,33 @@ class Network:
 
     def __init__(self, layout: Layout, activation: str, state: Tensor, gradient: Tensor | None = None) -> None:
         self.gradient = torch.zeros_like(state[:, : layout.n_params]) if gradient is None else gradient
-        self.layers: list[Layer] = [Dropout("input_dropout", in_place=False)]
+        self.scaling = InputScaling(layout, state) if layout.scales_inputs else None
+        self.input_dropout = Dropout("input_dropout", in_place=False)
+        self.bins = InputBins(layout, state) if layout.binned is not None else None
+        self.layers: list[Layer] = []
         for i in range(layout.n_layers - 1):
-            self.layers.append(Linear(layout, i, state, self.gradient))
+            block: list[Layer] = [Linear(layout, i, state, self.gradient)]
             if layout.normalization == "batch":
-                self.layers.append(BatchNorm(layout, i, state, self.gradient))
+                block.append(BatchNorm(layout, i, state, self.gradient))
             elif layout.normalization == "layer":
-                self.layers.append(LayerNorm(layout, i, state, self.gradient))
+                block.append(LayerNorm(layout, i, state, self.gradient))
             in_place = activation not in _DERIVED_FROM_OUTPUT
             kind = PaddedActivation if activation in _ROUNDED_BY_PLACE else Activation
-            self.layers += [kind(activation), Dropout("dropout", in_place)]
+            block += [kind(activation), Dropout("dropout", in_place)]
+            if layout.has_shortcut(i):
+                block = [Shortcut([*block, Dropout("stochastic_depth", in_place, whole=True)])]
+            self.layers += block
         self.layers.append(OutputLinear(layout, layout.n_layers - 1, state, self.gradient))
         self.skip = Skip(layout, state, self.gradient) if layout.has_skip else None
 
     def forward(self, x: Tensor, mode: TrainingMode | None = None) -> Tensor:
         """Return the outputs ``(K, n, C)`` for inputs ``(K, n, d)``; ``mode`` is ``None`` when predicting."""
-        x = inputs = self.layers[0].forward(x, mode)
-        for layer in self.layers[1:]:
+        if self.scaling is not None:
+            x = self.scaling.forward(x)
+        x = inputs = self.input_dropout.forward(x, mode)
+        if self.bins is not None:
+            x = self.bins.forward(x)
+        for layer in self.layers:
             x = layer.forward(x, mode)
         # In place: rows that followed one another in memory without a gap would be cut into vectors elsewhere.
         return x if self.skip is None else x.add_(self.skip.forward(inputs))
@@ -503,7 +601,7 @@ class Network:
         """Fill in the gradient of the parameters, from that of the outputs of the last forward pass."""
         if self.skip is not None:
             self.skip.backward(gradient)
-        for layer in reversed(self.layers[1:]):  # nobody asks what is behind the dropout of the inputs
+        for layer in reversed(self.layers):
             gradient = layer.backward(gradient)
 
 
@@ -514,27 +612,40 @@ def plain_module(
     units: OutputUnits,
     dropout: float,
     input_dropout: float,
+    stochastic_depth: float = 0.0,
 ) -> nn.Sequential:
     """Make the torch module of one model from its row ``(1, S)`` of the state, with outputs in the target's units."""
     t = {name: layout.view(row, name)[0] for name in layout.spans}
     modules: list[nn.Module] = []
+    if layout.binned is not None:
+        limits = BinLimits(layout.binned)
+        n_features = layout.spans["weight0"].shape[0] - len(layout.binned)
+        of_bins = t["bin_start"][0], t["bin_width"][0], limits.least.to(row), limits.greatest.to(row)
+        modules.append(PiecewiseLinear(torch.arange(n_features), limits.feature, *of_bins))
     for i in range(layout.n_layers):
         weight, bias = t[f"weight{i}"], t[f"bias{i}"][0]
         is_last = i == layout.n_layers - 1
         if is_last:
             weight = (weight * units.scale).to(row.dtype)
             bias = (bias * units.scale + units.offset).to(row.dtype)
-        modules.append(linear_of(weight.T, bias))
-        if is_last:
-            break
-        if layout.normalization:
-            modules.append(_plain_norm(layout.normalization, t, i))
-        modules.append(ACTIVATIONS[activation]())
-        if dropout:
-            modules.append(nn.Dropout(dropout))
+        block: list[nn.Module] = [linear_of(weight.T, bias)]
+        if not is_last:
+            if layout.normalization:
+                block.append(_plain_norm(layout.normalization, t, i))
+            block.append(ACTIVATIONS[activation]())
+            if dropout:
+                block.append(nn.Dropout(dropout))
+            if layout.has_shortcut(i):
+                block += [StochasticDepth(stochastic_depth)] if stochastic_depth else []
+                block = [WithShortcut(nn.Sequential(*block))]
+        modules += block
     if layout.has_skip:
         modules = [WithSkip(nn.Sequential(*modules), linear_of((t["skip"] * units.scale).to(row.dtype).T, None))]
-    inputs = [nn.Dropout(input_dropout)] if input_dropout else []
+    inputs: list[nn.Module] = []
+    if layout.scales_inputs:
+        inputs.append(RobustScaling(t["input_center"][0], t["input_scale"][0]))
+    if input_dropout:
+        inputs.append(nn.Dropout(input_dropout))
     return nn.Sequential(*inputs, *modules).eval()
 
 
@@ -555,12 +666,38 @@ class WithSkip(nn.Module):
         return output
 
 
+class WithShortcut(nn.Module):
+    """Layers whose input is added to their output."""
+
+    layers: nn.Sequential
+
+    def __init__(self, layers: nn.Sequential) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the sum of both."""
+        output: Tensor = x + self.layers(x)
+        return output
+
+
+class StochasticDepth(nn.Dropout):
+    """Dropout of all units of a sample together (Huang et al., 2016)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``(n, d)``, in training with rows of zeros."""
+        return x * nn.functional.dropout(x.new_ones(*x.shape[:-1], 1), self.p, self.training)
+
+
 def layers_of(module: nn.Sequential) -> tuple[list[nn.Module], nn.Module | None]:
     """Return the layers of a module made by :func:`plain_module`, from inputs to outputs, and its skip connection."""
     *before, last = module
+    skip = None
     if isinstance(last, WithSkip):
-        return [*before, *last.network], last.skip
-    return [*before, last], None
+        layers, skip = [*before, *last.network], last.skip
+    else:
+        layers = [*before, last]
+    return [part for m in layers for part in (m.layers if isinstance(m, WithShortcut) else [m])], skip
 
 
 def linear_of(weight: Tensor, bias: Tensor | None) -> nn.Linear:
@@ -598,6 +735,7 @@ def row_of_module(layout: Layout, module: nn.Sequential, units: OutputUnits, dty
     linears = [m for m in layers if isinstance(m, nn.Linear)]
     norms = [m for m in layers if isinstance(m, (nn.BatchNorm1d, nn.LayerNorm))]
     with torch.no_grad():
+        _write_input_map(layout, state, input_map_of(layers))
         if isinstance(skip, nn.Linear):
             layout.view(state, "skip").copy_(skip.weight.T / units.scale)
         for i, linear in enumerate(linears):

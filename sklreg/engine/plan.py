@@ -99,7 +99,7 @@ def _sizes(job: Job) -> tuple[int, int]:
 
 def _flops_of_step(job: Job) -> float:
     """Return the floating-point operations in the products of one step."""
-    units = [job.static.n_features, *job.static.hidden_layer_sizes, job.static.n_outputs]
+    units = [job.static.n_inputs, *job.static.hidden_layer_sizes, job.static.n_outputs]
     n_weights = sum(n_in * n_out for n_in, n_out in pairwise(units))
     # Forward and both halves of the backward pass multiply and add once each per weight and sample.
     return 6 * n_weights * len(job.train_set) / job.static.n_batches
@@ -122,7 +122,7 @@ def cut(indices: list[int], width: int) -> list[list[int]]:
 
 def _widest(job: Job) -> int:
     static = job.static
-    units = [static.n_features, *static.hidden_layer_sizes, static.n_outputs]
+    units = [static.n_inputs, *static.hidden_layer_sizes, static.n_outputs]
     n_weights = sum(n_in * n_out for n_in, n_out in pairwise(units))
     n_activations = -(-len(job.train_set) // static.n_batches) * sum(units)
     n_bytes = static.dtype.itemsize * (_COPIES_OF_STATE * n_weights + _COPIES_OF_ACTIVATIONS * n_activations)

@@ -8,7 +8,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from sklreg.engine.modules import WithSkip, layers_of, linear_of
+from sklreg.engine.inputs import PiecewiseLinear, RobustScaling
+from sklreg.engine.modules import WithShortcut, WithSkip, layers_of, linear_of
 
 
 class SelectInputs(nn.Module):
@@ -47,12 +48,17 @@ class SparseLinear(nn.Module):
 
 def with_linears(module: nn.Sequential, change: Callable[[nn.Module], nn.Module]) -> nn.Sequential:
     """Return a network with the same layers but what ``change`` makes of each."""
-    layers, skip = layers_of(module)
-    before = [layer for layer in layers if isinstance(layer, SelectInputs)]
-    changed = [change(layer) for layer in layers if not isinstance(layer, SelectInputs)]
-    if skip is not None:
-        changed = [WithSkip(nn.Sequential(*changed), change(skip))]
-    return nn.Sequential(*before, *changed).eval()
+
+    def changed(part: nn.Module) -> nn.Module:
+        if isinstance(part, nn.Sequential):
+            return nn.Sequential(*map(changed, part))
+        if isinstance(part, WithShortcut):
+            return WithShortcut(nn.Sequential(*map(changed, part.layers)))
+        if isinstance(part, WithSkip):
+            return WithSkip(nn.Sequential(*map(changed, part.network)), change(part.skip))
+        return change(part)
+
+    return nn.Sequential(*map(changed, module)).eval()
 
 
 @torch.no_grad()
@@ -61,11 +67,11 @@ def prune(module: nn.Sequential) -> nn.Sequential:
 
     A unit without weights into it says the same for every sample: what it says goes into the biases of the next layer.
     A unit or an input without weights out of it says nothing.  The statistics of a layer normalization are over all
-    units of a layer, so that its units stay.
+    units of a layer, so that its units stay, and so do those of layers that a shortcut adds.
     """
     layers, skip = layers_of(module)
     kept = next((layer.index for layer in layers if isinstance(layer, SelectInputs)), None)
-    blocks = _Block.of(layers)
+    blocks = _Block.of(module)
     for block, following in pairwise(blocks):
         following.bias += following.weight[:, block.is_constant] @ block.output_of_nothing()[block.is_constant]
         following.weight[:, block.is_constant] = 0
@@ -82,11 +88,17 @@ def prune(module: nn.Sequential) -> nn.Sequential:
     if any(not len(block.bias) for block in blocks):  # nothing comes through: the last bias is all there is
         blocks = [blocks[-1]]
         blocks[0].weight = blocks[0].weight.new_zeros(len(blocks[0].bias), int(is_used.sum()))
-    index = torch.nonzero(is_used)[:, 0] if kept is None else kept[is_used]
+    inputs = torch.nonzero(is_used)[:, 0]
+    of_inputs: list[nn.Module] = []
+    for layer in layers:
+        if isinstance(layer, PiecewiseLinear):
+            inputs, bins = layer.of_columns(is_used)
+            of_inputs = [bins]
+    of_inputs = [*(layer.of_features(inputs) for layer in layers if isinstance(layer, RobustScaling)), *of_inputs]
     pruned: list[nn.Module] = [layer for block in blocks for layer in block.to_layers()]
     if skip is not None:
         pruned = [WithSkip(nn.Sequential(*pruned), linear_of(skip.weight[:, is_used], None))]
-    return nn.Sequential(SelectInputs(index), *pruned).eval()
+    return nn.Sequential(SelectInputs(inputs if kept is None else kept[inputs]), *of_inputs, *pruned).eval()
 
 
 class _Block:
@@ -96,24 +108,32 @@ class _Block:
         self.weight, self.bias = linear.weight.detach().clone(), linear.bias.detach().clone()
         self.norm: nn.BatchNorm1d | nn.LayerNorm | None = None
         self.others: list[nn.Module] = []
+        self.has_shortcut = False  # around it
+        self.is_added_to = False  # what comes out is, or is added to, what a shortcut leads past other units
 
     @classmethod
-    def of(cls, layers: list[nn.Module]) -> list[_Block]:
+    def of(cls, module: nn.Module) -> list[_Block]:
         """Cut a network into blocks; dropout, which does nothing when predicting, is left out."""
         blocks: list[_Block] = []
-        for layer in layers:
-            if isinstance(layer, nn.Linear):
-                blocks.append(cls(layer))
-            elif isinstance(layer, (nn.BatchNorm1d, nn.LayerNorm)):
-                blocks[-1].norm = layer
-            elif not isinstance(layer, (nn.Dropout, SelectInputs)):
-                blocks[-1].others.append(layer)
+        for part in module.children():
+            if isinstance(part, nn.Linear):
+                blocks.append(cls(part))
+            elif isinstance(part, (nn.BatchNorm1d, nn.LayerNorm)):
+                blocks[-1].norm = part
+            elif isinstance(part, WithSkip):
+                blocks += cls.of(part.network)
+            elif isinstance(part, WithShortcut):
+                (block,) = cls.of(part.layers)
+                block.has_shortcut = block.is_added_to = blocks[-1].is_added_to = True
+                blocks.append(block)
+            elif not isinstance(part, (nn.Dropout, SelectInputs, RobustScaling, PiecewiseLinear)):
+                blocks[-1].others.append(part)
         return blocks
 
     @property
     def is_fixed(self) -> bool:
         """Whether every unit matters to the others."""
-        return isinstance(self.norm, nn.LayerNorm)
+        return self.is_added_to or isinstance(self.norm, nn.LayerNorm)
 
     @property
     def is_constant(self) -> Tensor:
@@ -138,4 +158,5 @@ class _Block:
 
     def to_layers(self) -> list[nn.Module]:
         """Return the layers of the block."""
-        return [linear_of(self.weight, self.bias), *([] if self.norm is None else [self.norm]), *self.others]
+        layers = [linear_of(self.weight, self.bias), *([] if self.norm is None else [self.norm]), *self.others]
+        return [WithShortcut(nn.Sequential(*layers))] if self.has_shortcut else layers

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sklreg.engine.ensemble import Ensemble
-from sklreg.engine.modules import WithSkip
+from sklreg.engine.modules import StochasticDepth, WithShortcut, WithSkip
 
 PASSES_AT_ONCE = 16  # bounds the memory; another number would draw other networks
 
@@ -58,8 +58,11 @@ def _through(module: nn.Module, x: Tensor, n_samples: int, generator: torch.Gene
     if isinstance(module, WithSkip):
         skip = _through(module.skip, x, n_samples, generator)
         return _through(module.network, x, n_samples, generator) + skip
+    if isinstance(module, WithShortcut):
+        return x + _through(module.layers, x, n_samples, generator)
     if isinstance(module, nn.Dropout):
-        noise = torch.rand(n_samples, 1, x.shape[2], generator=generator, dtype=torch.float32, device="cpu")
+        n_units = 1 if isinstance(module, StochasticDepth) else x.shape[2]
+        noise = torch.rand(n_samples, 1, n_units, generator=generator, dtype=torch.float32, device="cpu")
         return x * ((noise >= module.p).to(x) / (1 - module.p))
     output: Tensor = module(x.flatten(0, 1))
     return output.view(*x.shape[:2], -1)

@@ -13,7 +13,8 @@ from torch import Tensor
 
 # New ones at the end: the seed of a purpose is that of its place.
 _PURPOSES = (
-    "init", "order", "mixup_partners", "mixup_shares", "input_dropout", "dropout", "input_noise", "swap_noise"
+    "init", "order", "mixup_partners", "mixup_shares", "input_dropout", "dropout", "input_noise", "swap_noise",
+    "cutmix_partners", "cutmix_shares", "cutmix_features", "stochastic_depth",
 )  # fmt: skip
 
 
@@ -25,11 +26,14 @@ class Streams:
         self.init = np.random.Generator(np.random.PCG64(seeds["init"]))
         self.order = np.random.Generator(np.random.PCG64(seeds["order"]))
         self.mixup_partners = np.random.Generator(np.random.PCG64(seeds["mixup_partners"]))
-        self._mixup_shares = seeds["mixup_shares"]
+        self.cutmix_partners = np.random.Generator(np.random.PCG64(seeds["cutmix_partners"]))
+        self._mixup_shares, self._cutmix_shares = seeds["mixup_shares"], seeds["cutmix_shares"]
         self.input_dropout = _Noise(seeds["input_dropout"], device)
         self.dropout = _Noise(seeds["dropout"], device)
         self.input_noise = _GaussianNoise(seeds["input_noise"], device)
         self.swap_noise = _Noise(seeds["swap_noise"], device)
+        self.cutmix_features = _Noise(seeds["cutmix_features"], device)
+        self.stochastic_depth = _Noise(seeds["stochastic_depth"], device)
 
     def mixup_shares(self) -> np.random.Generator:
         """Return a new generator of mixing shares, the same for every row of this seed.
@@ -37,6 +41,10 @@ class Streams:
         The number of draws that a beta variate takes depends on its parameter, so rows cannot share one generator.
         """
         return np.random.Generator(np.random.PCG64(self._mixup_shares))
+
+    def cutmix_shares(self) -> np.random.Generator:
+        """Return a new generator of the shares of features, the same for every row of this seed."""
+        return np.random.Generator(np.random.PCG64(self._cutmix_shares))
 
 
 class _Noise:

@@ -19,8 +19,8 @@ from sklreg.engine.averaging import WeightAveraging
 from sklreg.engine.corruption import InputNoise, SwapNoise
 from sklreg.engine.data import Batch, Buffer, Pool, batch_bounds, chunks, stack
 from sklreg.engine.job import Job, OptimizerState, Result, Static
-from sklreg.engine.losses import LOSSES
-from sklreg.engine.mixup import Mixup, mix
+from sklreg.engine.losses import LOSSES, PLAIN, LossOptions
+from sklreg.engine.mixup import CutMix, Mixup
 from sklreg.engine.modules import (
     DropoutNoise,
     Layout,
@@ -153,6 +153,9 @@ class _Stack:
             self.static.n_outputs,
             self.static.normalization,
             has_skip=self.static.penalty_groups == "hierarchical",
+            residual=self.static.residual,
+            scales_inputs=self.static.scales_inputs,
+            binned=self.static.binned,
         )
         self.loss = LOSSES[self.static.loss]
         # Draws belong to a seed and a number of samples.
@@ -198,7 +201,9 @@ class _Stack:
         l1, warmup, max_iter = (self._column(name, torch.float64) for name in ("l1", "penalty_warmup", "max_iter"))
         n_growing = torch.where(l1 > 0, (warmup * max_iter - 1e-9).ceil() - 1, 0)
         self.stopping = EarlyStopping(self._judged_state, patience, min_delta, n_growing)
-        self.mixup = Mixup([job.hyperparameters.mixup_alpha for job in jobs], [self._streams_of(job) for job in jobs])
+        streams = [self._streams_of(job) for job in jobs]
+        self.mixup = Mixup([job.hyperparameters.mixup_alpha for job in jobs], streams)
+        self.cutmix = CutMix([job.hyperparameters.cutmix_alpha for job in jobs], streams)
         self.histories: list[list[dict[str, float]]] = [[] for _ in jobs]
         self.errors: list[Exception | None] = [None] * len(jobs)
 
@@ -220,15 +225,15 @@ class _Stack:
         """Take one pass over the samples; return each row's mean loss, ``(K,)``, in units of the training."""
         learning_rates = self._learning_rates(n_done).unbind()
         penalty_shares = self._penalty_shares(n_done)
-        draws = None
-        if self.mixup.is_active:
-            draws = self.mixup.draw(self.bounds, self.streams, self.static.dtype, self.static.device)
+        mixing = [
+            (mixup, mixup.draw(self.bounds, self.streams, self.static.dtype, self.static.device))
+            for mixup in (self.mixup, self.cutmix)
+            if mixup.is_active
+        ]
         total = torch.zeros(len(self.jobs), dtype=torch.float64, device=self.static.device)
         for i, (batch, learning_rate) in enumerate(zip(self._batches(), learning_rates, strict=True)):
-            if draws is not None:
-                partners = draws.partners[i]
-                partners = partners if len(partners) == 1 else partners.index_select(0, self.stream_members)
-                batch = mix(batch, partners.expand(len(batch.X), -1), draws.shares[i])
+            for mixup, draws in mixing:
+                batch = mixup.mixed(batch, draws, i, self.stream_members)
             total += self._step(batch, learning_rate, penalty_shares[i], i)
         if self.averaging is not None:
             self.averaging.keep_zeros(self.state)
@@ -237,14 +242,16 @@ class _Stack:
     def _step(self, batch: Batch, learning_rate: Tensor, penalty_share: Tensor | None, i: int) -> Tensor:
         """Take step ``i`` of an epoch; return each row's loss, summed over the batch, ``(K,)``."""
         sizes = [bounds[i][1] - bounds[i][0] for bounds in self.bounds]
-        mode = TrainingMode(self.input_dropout, self.dropout, sizes, batch.weight, self.optimizer.n_steps)
+        mode = TrainingMode(
+            self.input_dropout, self.dropout, sizes, batch.weight, self.optimizer.n_steps, self.stochastic_depth
+        )
         X = batch.X if self.swap_noise is None else self.swap_noise.disturb(batch.X, sizes)
         X = X.expand(len(self.jobs), -1, -1)
         if self.input_noise is not None:
             X = self.input_noise.disturb(X, sizes)
         output = self.network.forward(X, mode)  # (K, n, C)
         # Rows do not mix, so the gradient of all their losses together holds each row's own.
-        gradient = self.loss.gradient(*self._in_target_units(output, batch.y), self.label_smoothing)
+        gradient = self.loss.gradient(*self._in_target_units(output, batch.y), self.loss_options)
         if self.relative_scale is not None:
             gradient = gradient * self.relative_scale
         if batch.weight is not None:
@@ -257,10 +264,10 @@ class _Stack:
                 weight.copy_(project_max_norm(weight, self.max_norm))
         if self.averaging is not None:
             self.averaging.update(self.state, self.optimizer.n_steps)
-        return self._total_loss(output, batch, self.label_smoothing)
+        return self._total_loss(output, batch, self.loss_options)
 
-    def _total_loss(self, output: Tensor, batch: Batch, smoothing: Tensor | None) -> Tensor:
-        loss = self.loss.value(*self._in_target_units(output, batch.y), smoothing)  # (K, n, C)
+    def _total_loss(self, output: Tensor, batch: Batch, options: LossOptions) -> Tensor:
+        loss = self.loss.value(*self._in_target_units(output, batch.y), options)  # (K, n, C)
         return (loss if batch.weight is None else loss * batch.weight[:, :, None]).sum((1, 2), dtype=torch.float64)
 
     def _in_target_units(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -327,7 +334,7 @@ class _Stack:
             batches = [source.slice(start, stop) for source in self.validation_sources]
             batch = stack(batches, self.validation_members, self.validation_buffer)
             output = self.judged_network.forward(batch.X.expand(len(self.jobs), -1, -1))
-            loss += self._total_loss(output, batch, None)
+            loss += self._total_loss(output, batch, PLAIN)
             if any(job.score for job in self.jobs):
                 outputs.append(output)
         loss /= self.n_validation
@@ -409,7 +416,9 @@ class _Stack:
     def _module(self, state: Tensor, k: int) -> nn.Sequential:
         h, units = self.jobs[k].hyperparameters, self.jobs[k].units
         row = state[k : k + 1].cpu()
-        return plain_module(self.layout, self.static.activation, row, units, h.dropout, h.input_dropout)
+        return plain_module(
+            self.layout, self.static.activation, row, units, h.dropout, h.input_dropout, h.stochastic_depth
+        )
 
     def _compact(self, rows: list[int]) -> None:
         """Keep only the rows that are still in training."""
@@ -426,6 +435,7 @@ class _Stack:
         self.optimizer.select(index, self.state[:, : self.layout.n_params])
         self.stopping.select(index)
         self.mixup.select(rows)
+        self.cutmix.select(rows)
 
     # Rows -----------------------------------------------------------------------------------------------------
 
@@ -434,7 +444,7 @@ class _Stack:
             return row_of_module(self.layout, job.start, job.units, self.static.dtype)
         # A generator of its own: rows of one seed start equal.
         streams = Streams(job.seed, torch.device("cpu"))
-        return initial_row(self.layout, self.static.activation, job.initial_output, streams)
+        return initial_row(self.layout, self.static.activation, job.initial_output, streams, job.input_map)
 
     def _streams_of(self, job: Job) -> Streams:
         return self.all_streams[job.seed, len(job.train_set)]
@@ -483,8 +493,9 @@ class _Stack:
         self.input_noise = InputNoise(std, self.streams, stream_of_row) if bool((std > 0).any()) else None
         self.input_dropout = self._noise("input_dropout", stream_of_row)
         self.dropout = self._noise("dropout", stream_of_row)
-        smoothing, max_norm = self._column("label_smoothing"), self._column("max_norm")
-        self.label_smoothing = smoothing[:, None, None] if bool((smoothing > 0).any()) else None
+        self.stochastic_depth = self._noise("stochastic_depth", stream_of_row)
+        max_norm = self._column("max_norm")
+        self.loss_options = LossOptions(self._if_any("label_smoothing"), self._if_any("focal_gamma"))
         self.max_norm = max_norm[:, None, None] if bool(max_norm.isfinite().any()) else None
 
         # Training runs on targets in units of their standard deviation.  Half the squared error in the target's own
@@ -555,6 +566,11 @@ class _Stack:
     def _noise(self, purpose: str, stream_of_row: list[int]) -> DropoutNoise | None:
         rate = self._column(purpose)
         return DropoutNoise(rate, self.streams, stream_of_row, purpose) if bool((rate > 0).any()) else None
+
+    def _if_any(self, name: str) -> Tensor | None:
+        """Return one hyperparameter of every row, ``(K, 1, 1)``, or ``None`` where no row has any of it."""
+        strength = self._column(name)
+        return strength[:, None, None] if bool((strength > 0).any()) else None
 
     def _members(self, indices: list[int]) -> Tensor:
         return torch.tensor(indices, device=self.static.device)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from sklreg.engine.losses import LOSSES
+from sklreg.engine.losses import LOSSES, LossOptions
 from sklreg.engine.modules import ACTIVATIONS, DropoutNoise, Layout, Network, TrainingMode, initial_row
 from sklreg.engine.streams import Streams
 
@@ -87,13 +87,16 @@ def test_gradient_passes_only_what_dropout_let_through(activation, normalization
 
 @pytest.mark.parametrize("name", list(LOSSES))
 @pytest.mark.parametrize("smoothing", [None, 0.2])
-def test_gradient_of_each_loss_is_autograds(name, smoothing):
+@pytest.mark.parametrize("focus", [None, 0.5, 2.0])
+def test_gradient_of_each_loss_is_autograds(name, smoothing, focus):
     torch.manual_seed(0)
-    output = torch.randn(2, 6, 4, dtype=torch.float64, requires_grad=True)
+    output = 3 * torch.randn(2, 6, 4, dtype=torch.float64)
+    output.requires_grad_()
     target = torch.rand(2, 6, 4, dtype=torch.float64)
     target = target / target.sum(-1, keepdim=True)
-    if smoothing is not None:
-        smoothing = torch.tensor([smoothing, 0.0], dtype=torch.float64)[:, None, None]
+    options = LossOptions(
+        *(s and torch.tensor([s, 0.0], dtype=torch.float64)[:, None, None] for s in (smoothing, focus))
+    )
     loss = LOSSES[name]
-    expected = torch.autograd.grad(loss.value(output, target, smoothing).sum(), output)[0]
-    assert_close(loss.gradient(output, target, smoothing), expected)
+    expected = torch.autograd.grad(loss.value(output, target, options).sum(), output)[0]
+    assert_close(loss.gradient(output, target, options), expected)

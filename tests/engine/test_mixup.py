@@ -11,11 +11,12 @@ from torch.testing import assert_close
 
 from sklreg.engine.data import Batch
 from sklreg.engine.losses import LOSSES
-from sklreg.engine.mixup import Mixup, mix
+from sklreg.engine.mixup import CutMix, Mixup, cut_and_mix, mix
 from sklreg.engine.streams import Streams
 
 CPU = torch.device("cpu")
 BOUNDS = [(0, 7), (7, 13)]
+KINDS = (Mixup, CutMix)
 
 
 def batch_of(n_models, seed=0, weighted=True):
@@ -38,11 +39,11 @@ def test_the_loss_of_a_mixed_sample_is_the_weighted_loss_of_its_two_parts(seed, 
     mixed = mix(batch, partners, shares(share))
     output = torch.randn(1, 6, 1, generator=torch.Generator().manual_seed(seed + 1), dtype=torch.float64)
     loss = LOSSES["binary_cross_entropy"].value
-    own = batch.weight[0] * loss(output, batch.y, None)[0, :, 0]
+    own = batch.weight[0] * loss(output, batch.y)[0, :, 0]
     y_partner, w_partner = batch.y[:, partners[0]], batch.weight[0, partners[0]]
-    partners_loss = w_partner * loss(output, y_partner, None)[0, :, 0]
+    partners_loss = w_partner * loss(output, y_partner)[0, :, 0]
     expected = (1 - share) * own + share * partners_loss
-    assert_close(mixed.weight[0] * loss(output, mixed.y, None)[0, :, 0], expected)
+    assert_close(mixed.weight[0] * loss(output, mixed.y)[0, :, 0], expected)
 
 
 @settings(deadline=None, max_examples=30)
@@ -107,3 +108,43 @@ def test_the_expected_share_grows_with_alpha():
         means.append(mixup.draw([[(0, 1)] * 3000], [Streams(0, CPU)], torch.float64, CPU).shares.mean().item())
     assert means == sorted(means)
     assert np.isclose(means[2], 0.25, atol=0.01)  # beta(1, 1) is uniform, and the smaller part of it is 1/4 on average
+
+
+# Cutmix -----------------------------------------------------------------------------------------------------------
+
+
+def noise_of(n_models, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(-(2**15), 2**15, (n_models, 6, 3), generator=generator).to(torch.int16)
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 1000), share=st.floats(0, 0.5))
+def test_cutmix_gives_the_share_of_the_label_that_the_partner_has_of_the_features(seed, share):
+    batch, partners = batch_of(1, seed)
+    mixed = cut_and_mix(batch, partners, shares(share), noise_of(1, seed))
+    others = batch.X[:, partners[0]]
+    is_partners = others == mixed.X
+    assert torch.equal(mixed.X, torch.where(is_partners, others, batch.X))
+    output = torch.randn(1, 6, 1, generator=torch.Generator().manual_seed(seed + 1), dtype=torch.float64)
+    loss, part = LOSSES["binary_cross_entropy"].value, is_partners[0].double().mean(1)
+    part[partners[0] == torch.arange(6)] = 0  # of itself
+    own = batch.weight[0] * loss(output, batch.y)[0, :, 0]
+    partners_loss = batch.weight[0, partners[0]] * loss(output, batch.y[:, partners[0]])[0, :, 0]
+    assert_close(mixed.weight[0] * loss(output, mixed.y)[0, :, 0], (1 - part) * own + part * partners_loss)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_share_of_zero_cuts_nothing_to_the_bit(weighted):
+    batch, partners = batch_of(2, weighted=weighted)
+    mixed = cut_and_mix(batch, partners, shares(0.3, 0.0), noise_of(1))
+    for before, after in zip(batch, mixed, strict=True):
+        if before is not None:
+            assert torch.equal(before[1], after[1])
+    assert not torch.equal(batch.X[0], mixed.X[0])
+
+
+def test_cutmix_and_mixup_draw_from_streams_of_their_own():
+    draws = [kind([0.4], [Streams(0, CPU)]).draw([BOUNDS], [Streams(0, CPU)], torch.float64, CPU) for kind in KINDS]
+    assert not torch.equal(draws[0].shares, draws[1].shares)
+    assert not torch.equal(draws[0].partners[0], draws[1].partners[0])
