@@ -21,12 +21,12 @@ ESTIMATORS = [getattr(sklreg, name) for name in sklreg.__all__ if hasattr(getatt
 # Parameters of the network, of the optimizer and of the work: what is left regularizes.
 NO_REGULARIZERS = {
     "hidden_layer_sizes", "activation", "solver", "learning_rate_init", "learning_rate", "momentum", "batch_size",
-    "max_iter", "warm_start", "device", "dtype", "random_state", "verbose",
+    "max_iter", "warm_start", "device", "dtype", "random_state", "verbose", "input_scaling", "n_bins",
 }  # fmt: skip
 # Regularizers that say how another one acts, and do nothing without it.
 MANNERS = {
     "l1_ratio", "penalty_groups", "feature_groups", "hierarchy", "penalty_warmup", "validation_fraction", "patience",
-    "min_delta", "scoring",
+    "min_delta", "scoring", "residual",
 }  # fmt: skip
 
 pytestmark = pytest.mark.skipif(not DOCS, reason="the documentation is not here")
