@@ -80,6 +80,7 @@ class RegularizedNetClassifier(BaseRegularizedNet, NeuralNetClassifier):
 
     _own_criterion: ClassVar[type[nn.Module]] = CrossEntropy
     _y_numeric: ClassVar[bool] = False
+    _renames_ = False  # whether classes are called otherwise than their codes
 
     def __init__(
         self,
@@ -144,6 +145,7 @@ class RegularizedNetClassifier(BaseRegularizedNet, NeuralNetClassifier):
                     f"torch.nn.CrossEntropyLoss; got {kind.__name__}. Set {what}=0, or change the criterion."
                 )
         self.classes_inferred_ = classes
+        self._renames_ = not np.array_equal(classes, np.arange(len(classes)))
 
     def _learn_from_dataset(self, dataset: Any) -> None:
         try:
@@ -169,16 +171,10 @@ class RegularizedNetClassifier(BaseRegularizedNet, NeuralNetClassifier):
         return encode_labels(column_or_1d(y, warn=False), self.classes_, type(self).__name__).astype(np.int64)
 
     def _as_given(self, batch: Any) -> Any:
-        if isinstance(batch, (tuple, list)) and len(batch) == 2 and self._has_other_labels:
+        if isinstance(batch, (tuple, list)) and len(batch) == 2 and self._renames_:
             X, y = unpack_data(batch)
             return X, self.classes_[to_numpy(y)]
         return batch
-
-    @property
-    def _has_other_labels(self) -> bool:
-        """Whether the classes are called otherwise than their codes."""
-        classes = self.__dict__.get("classes_inferred_")
-        return classes is not None and not np.array_equal(classes, np.arange(len(classes)))
 
     def _n_outputs(self) -> int | None:
         try:
