@@ -63,7 +63,9 @@ def __getattr__(name: str) -> _Any:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "skorch":
             raise
-        raise ImportError(f'{name} is a skorch net, and skorch is not installed: pip install "sklreg[skorch]".') from error
+        raise ImportError(
+            f'{name} is a skorch net, and skorch is not installed: pip install "sklreg[skorch]".'
+        ) from error
     return getattr(nets, name)
 
 

@@ -18,6 +18,7 @@ from sklearn.metrics import check_scoring
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import assert_all_finite, check_consistent_length, validate_data
+from skorch import NeuralNet
 from skorch.callbacks import EpochScoring
 from skorch.dataset import Dataset, get_len, unpack_data
 from skorch.utils import is_dataset
@@ -44,9 +45,9 @@ from sklreg._random import seed_of
 from sklreg.engine import (
     Batch,
     Mixup,
+    Streams,
     Strength,
     Strengths,
-    Streams,
     WeightRegularizer,
     count_zeros,
     mix,
@@ -67,15 +68,12 @@ class Training:
     class_weight: dict[bool, Tensor | None]  # (n_classes,) of training and validation, with mean 1 over the samples
 
 
-class BaseRegularizedNet:
-    """Base class of the nets, to the left of skorch's; do not use it directly.
+class BaseRegularizedNet(NeuralNet):
+    """Base class of the nets; do not use it directly.
 
     skorch keeps all attributes without a trailing underscore for parameters, so what is private here ends with one.
     """
 
-    criterion: type[nn.Module] | None
-    optimizer: type[torch.optim.Optimizer]
-    batch_size: int
     l1: Strength
     l2: Strength
     weight_decay: Strength
@@ -449,9 +447,7 @@ class BaseRegularizedNet:
                 )
             check_scoring(self, scoring=self.scoring)
 
-    def _check_samples(
-        self, X: Any, y: Any, *, reset: bool, classes: ArrayLike | None = None
-    ) -> tuple[Any, Any]:
+    def _check_samples(self, X: Any, y: Any, *, reset: bool, classes: ArrayLike | None = None) -> tuple[Any, Any]:
         """Return checked samples, and learn from them where ``reset``."""
         if type(X) is Dataset and y is None:  # arrays in skorch's clothes
             X, y = X.X, X.y
@@ -608,7 +604,10 @@ class BaseRegularizedNet:
         self._training_ = self._new_training(class_weight)
         smallest = EpochBatches(len(dataset_train), self._batch_size(dataset_train), np.random.default_rng(0)).smallest
         has_batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.module_.modules())
-        for what, needs in ((f"mixup_alpha={self.mixup_alpha!r}", self.mixup_alpha > 0), ("batch normalization", has_batch_norm)):
+        for what, needs in (
+            (f"mixup_alpha={self.mixup_alpha!r}", self.mixup_alpha > 0),
+            ("batch normalization", has_batch_norm),
+        ):
             if smallest < 2 and needs:
                 raise ValueError(
                     f"{name}: {what} needs at least 2 samples in a batch; got batch_size={self.batch_size!r} with "
@@ -852,5 +851,3 @@ def _targets_of(dataset: Any, owner: str) -> Array:
             "nor `y`. Give it one of these, or set class_weight=None."
         )
     return np.asarray(y)
-
-

@@ -35,7 +35,7 @@ class CrossEntropy(nn.Module):
             raise ValueError(
                 f"The module must return {n_classes} outputs for {n_classes} classes"
                 f"{' (or one, the log-odds of the second)' if n_classes == 2 else ''}; it returned "
-                f"{output.shape[1]}. Change its last layer; a constructor with a parameter n_outputs is told the number."
+                f"{output.shape[1]}. Change its last layer; a constructor that requires n_outputs is told the number."
             )
         return value.sum(1)
 
@@ -50,7 +50,7 @@ class HalfSquaredError(nn.Module):
             raise ValueError(
                 f"The module must return {target.shape[1]} output(s) for each sample, as there are so many targets; "
                 f"it returned {tuple(output.shape)} for {len(target)} samples. Change its last layer; a constructor "
-                "with a parameter n_outputs is told the number."
+                "that requires n_outputs is told the number."
             )
         return LOSSES["squared_error"].value(output, target, smoothing).sum(1)
 

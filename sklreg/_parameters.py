@@ -322,8 +322,8 @@ NET_DESCRIPTIONS: dict[str, str] = {
     "l2": DESCRIPTIONS["l2"] + _BY_PATTERN,
     "weight_decay": """
         weight_decay : float or dict, default={default}
-            Decoupled weight decay, in [0, inf): every step multiplies the weights by ``1 - lr * weight_decay``, whatever
-            the optimizer (Adam with it is AdamW).  Not a term of the objective.  Typically 1e-3 to 1e-1."""
+            Decoupled weight decay, in [0, inf): every step multiplies the weights by ``1 - lr * weight_decay``,
+            whatever the optimizer (Adam with it is AdamW).  Not a term of the objective.  Typically 1e-3 to 1e-1."""
     + _BY_PATTERN,
     "max_norm": """
         max_norm : float, dict or None, default={default}
@@ -371,8 +371,8 @@ feature_names_in_ : ndarray of shape (`n_features_in_`,)
 module_ : torch.nn.Module
     The trained module.
 history_ : skorch.history.History
-    What each epoch has recorded: ``train_loss`` without penalties, ``valid_loss``, ``valid_score`` unless ``scoring`` is
-    ``'loss'``, and what callbacks add.
+    What each epoch has recorded: ``train_loss`` without penalties, ``valid_loss``, ``valid_score`` unless ``scoring``
+    is ``'loss'``, and what callbacks add.
 n_iter_ : int
     Number of epochs trained.
 best_iter_ : int

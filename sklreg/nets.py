@@ -346,7 +346,9 @@ class RegularizedNetRegressor(BaseRegularizedNet, NeuralNetRegressor):
         y = np.asarray(y)
         values = y.reshape(len(y), -1).astype(np.float64)
         if values.shape[1] != self._n_targets_:
-            raise ValueError(f"{type(self).__name__} was fitted on {self._n_targets_} target(s); got y of shape {y.shape}.")
+            raise ValueError(
+                f"{type(self).__name__} was fitted on {self._n_targets_} target(s); got y of shape {y.shape}."
+            )
         return values
 
     def _n_outputs(self) -> int | None:

@@ -224,9 +224,7 @@ def _sgd_step_size(state: dict[str, Any], learning_rate: float, group: dict[str,
     return learning_rate + momentum * size if group["nesterov"] else size
 
 
-def _check_optimizer(
-    optimizer: torch.optim.Optimizer, group: dict[str, Any], what: str, needs_steps: bool
-) -> None:
+def _check_optimizer(optimizer: torch.optim.Optimizer, group: dict[str, Any], what: str, needs_steps: bool) -> None:
     kind = type(optimizer).__name__
     if needs_steps and not isinstance(optimizer, (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)):
         raise ValueError(

@@ -140,9 +140,9 @@ def adam_longest(n_steps: int, beta1: float, beta2: float) -> float:
     # Where a gradient has been zero so far (a unit that no sample of the first batches has switched on), the metric
     # is zero and the threshold without bound: one step would delete weights for want of data.  The bound is the
     # step of Adam to a gradient after many that were zero.  It changes no fixed point: where training rests, m is
-    # the gradient and sqrt(v) no less, and moves are one learning rate at most.  In the first step nothing is known
-    # yet of a network whose output layer begins at zero.
-    return 0.0 if n_steps == 1 else (1 - beta1) / math.sqrt(1 - beta2)
+    # the gradient and sqrt(v) no less, and moves are one learning rate at most, which the bound is at least.  In the
+    # first step nothing is known yet of a network whose output layer begins at zero.
+    return 0.0 if n_steps == 1 else max(1.0, (1 - beta1) / math.sqrt(1 - beta2))
 
 
 def sgd_step_size(learning_rate: N, momentum: N, n_steps: int) -> N:
