@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
+from numbers import Real
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
@@ -108,12 +109,12 @@ class BaseRegularizedNet(NeuralNet):
         """Keep the constructor's parameters, and do nothing else with them."""
         given = {name: value for name, value in arguments.items() if name not in ("self", "__class__", "kwargs")}
         super().__init__(None, **arguments["kwargs"])
-        # Not by skorch: its __setattr__ takes a module that is an instance, and comes after the first of its own
-        # attributes, for one that is set where it should not be.
-        vars(self).update(given)
+        # Past skorch's __setattr__, which refuses a module that is an instance, since the class has these attributes.
+        attributes = self.__dict__
+        attributes.update(given)
         for name in ("history_", "initialized_", "virtual_params_"):  # those of the class, until there are others
-            if not vars(self)[name]:
-                del vars(self)[name]
+            if not attributes[name]:
+                del attributes[name]
 
     def set_params(self, **kwargs: Any) -> Self:
         """Set parameters.
@@ -168,7 +169,7 @@ class BaseRegularizedNet(NeuralNet):
         """Return for each sample the stratum whose share a validation set must keep."""
 
     @abstractmethod
-    def _class_weight_of(self, targets: Any) -> Array | None:
+    def _class_weight_of(self, targets: Array) -> Array:
         """Return the weight of every class, learnt from the targets of all samples."""
 
     # Fitting --------------------------------------------------------------------------------------------------
@@ -239,6 +240,17 @@ class BaseRegularizedNet(NeuralNet):
             X, y = self._check_samples(X, y, reset=not self.initialized_, classes=classes)
         super().partial_fit(X, y, **fit_params)
         return self
+
+    def check_data(self, X: Any, y: Any = None) -> None:
+        """Do nothing: samples were checked, and classes learnt, before the module was made.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, torch.Tensor, mapping or torch.utils.data.Dataset
+            Inputs.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            Class labels or target values.
+        """
 
     def fit_loop(self, X: Any, y: Any = None, epochs: int | None = None, **kwargs: Any) -> Self:
         """Run the epochs; see skorch.
@@ -429,7 +441,7 @@ class BaseRegularizedNet(NeuralNet):
         for what in ("l1", "l2", "weight_decay", "max_norm"):
             strength = getattr(self, what)
             for pattern, value in strength.items() if isinstance(strength, Mapping) else ():
-                if not (isinstance(pattern, str) and np.isscalar(value) and 0 <= float(value) < np.inf):
+                if not (isinstance(pattern, str) and isinstance(value, Real) and 0 <= float(value) < np.inf):
                     raise ValueError(
                         f"The {what!r} parameter of {name} must map patterns of names to numbers in [0, inf). Got "
                         f"{pattern!r}: {value!r} instead."
@@ -595,8 +607,8 @@ class BaseRegularizedNet(NeuralNet):
                 "Set early_stopping=False, or train_split='auto'."
             )
         class_weight: dict[bool, Tensor | None] = {True: None, False: None}
-        of_class = self._class_weight_of(None if y is None else self._encode(y))
-        if of_class is not None:
+        if self.class_weight is not None:
+            of_class = self._class_weight_of(_targets_of(dataset_train, name) if y is None else self._encode(y))
             for training, dataset in ((True, dataset_train), (False, dataset_valid)):
                 if dataset is not None:
                     mean = of_class[_targets_of(dataset, name)].mean()
@@ -733,6 +745,7 @@ class BaseRegularizedNet(NeuralNet):
         strength = self.label_smoothing if training and self.label_smoothing else 0.0
         smoothing = output.new_tensor(strength) if strength else None
         criterion = getattr(self.criterion_, "_orig_mod", self.criterion_)
+        loss: Tensor
         if isinstance(criterion, self._own_criterion):
             loss = self.criterion_(output, targets.values.to(output.dtype), smoothing)
         else:
@@ -745,7 +758,8 @@ class BaseRegularizedNet(NeuralNet):
                 f"(reduction='none'); {type(criterion).__name__} gave one of shape {tuple(loss.shape)}. Set "
                 "class_weight=None, or change the criterion."
             )
-        return (as_columns(loss).flatten(1).mean(1) * targets.weight.to(loss.dtype)).mean()
+        of_samples = as_columns(loss).flatten(1).mean(1)
+        return (of_samples * targets.weight.to(loss.dtype)).mean()
 
     def _step_optimizer(self, step_fn: Callable[[], Tensor] | None) -> None:
         """Take a step of every optimizer, with the penalties around it."""
@@ -841,13 +855,13 @@ def _check_finite(part: Any, name: str) -> None:
 def _targets_of(dataset: Any, owner: str) -> Array:
     """Return the targets of a dataset, or of a part of one."""
     if isinstance(dataset, Subset):
-        return _targets_of(dataset.dataset, owner)[np.asarray(dataset.indices)]
-    if isinstance(dataset, SampleDataset) and dataset.targets is not None:
-        return dataset.targets
+        of_all = _targets_of(dataset.dataset, owner)
+        return np.asarray(of_all[np.asarray(dataset.indices)])
     y = getattr(dataset, "targets", getattr(dataset, "y", None))
     if y is None:
         raise ValueError(
             f"class_weight of {owner} needs the labels of all samples; {type(dataset).__name__} has neither `targets` "
             "nor `y`. Give it one of these, or set class_weight=None."
         )
-    return np.asarray(y)
+    targets: Array = np.asarray(y)
+    return targets

@@ -18,7 +18,7 @@ from sklreg.engine import batch_bounds, count_batches
 Array = NDArray[Any]
 
 
-class SampleDataset(Dataset):  # type: ignore[misc]
+class SampleDataset(Dataset):
     """Samples in memory, with the targets of the loss beside what the user calls them.
 
     Callbacks find ``y`` as it was given; batches hold ``targets``: codes of classes, or numbers.

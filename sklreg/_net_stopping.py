@@ -18,7 +18,7 @@ class OutOfPatience(KeyboardInterrupt):
     """Ends a training; skorch takes an interrupt as its regular end."""
 
 
-class BestEpoch(Callback):  # type: ignore[misc]
+class BestEpoch(Callback):
     """Remembers the best epoch by the rule of the engine, and restores its weights.
 
     With early stopping the best epoch is kept; without it the last, but where training diverged.

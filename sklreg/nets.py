@@ -151,11 +151,6 @@ class RegularizedNetClassifier(BaseRegularizedNet, NeuralNetClassifier):
         try:
             classes = np.unique(to_numpy(data_from_dataset(dataset)[1]))
         except (AttributeError, TypeError):  # it does not tell
-            if self.class_weight == "balanced":
-                raise ValueError(
-                    f"class_weight='balanced' of {type(self).__name__} needs the labels of all samples, which "
-                    f"{type(dataset).__name__} does not show. Pass X and y, or a dict."
-                ) from None
             return
         if classes.dtype.kind not in "iu" or classes.min() < 0:
             raise ValueError(
@@ -163,9 +158,6 @@ class RegularizedNetClassifier(BaseRegularizedNet, NeuralNetClassifier):
                 "Encode them (sklearn.preprocessing.LabelEncoder), or pass X and y."
             )
         self._learn_classes(np.arange(int(classes.max()) + 1))
-
-    def check_data(self, X: Any, y: Any) -> None:
-        """Do nothing: samples were checked, and classes learnt, before the module was made."""
 
     def _encode(self, y: Any) -> Array:
         return encode_labels(column_or_1d(y, warn=False), self.classes_, type(self).__name__).astype(np.int64)
@@ -185,9 +177,7 @@ class RegularizedNetClassifier(BaseRegularizedNet, NeuralNetClassifier):
     def _strata(self, targets: Array | None, n: int) -> NDArray[np.int64]:
         return np.zeros(n, dtype=np.int64) if targets is None else targets
 
-    def _class_weight_of(self, targets: Any) -> Array | None:
-        if self.class_weight is None:
-            return None
+    def _class_weight_of(self, targets: Array) -> Array:
         if isinstance(self.class_weight, dict):
             return given_class_weight(self.class_weight, self.classes_, type(self).__name__)
         return balanced_class_weight(np.bincount(targets, minlength=len(self.classes_)).astype(float))
@@ -242,7 +232,7 @@ class RegularizedNetClassifier(BaseRegularizedNet, NeuralNetClassifier):
         probability = self.predict_proba(X)
         codes = probability.argmax(axis=1)
         if self._n_outputs() is None:  # of a dataset that did not show them
-            return codes
+            return np.asarray(codes)
         if probability.shape[1] != len(self.classes_):
             raise ValueError(
                 f"The module of {type(self).__name__} must return an output for each of {len(self.classes_)} classes; "
@@ -337,10 +327,7 @@ class RegularizedNetRegressor(BaseRegularizedNet, NeuralNetRegressor):
         self._n_targets_ = 1 if np.ndim(y) == 1 else np.shape(y)[1]
 
     def _learn_from_dataset(self, dataset: Any) -> None:
-        """Targets of a dataset are what they are."""
-
-    def check_data(self, X: Any, y: Any) -> None:
-        """Do nothing: samples were checked before the module was made."""
+        """Take targets of a dataset as they are."""
 
     def _encode(self, y: Any) -> Array:
         y = np.asarray(y)
@@ -349,7 +336,7 @@ class RegularizedNetRegressor(BaseRegularizedNet, NeuralNetRegressor):
             raise ValueError(
                 f"{type(self).__name__} was fitted on {self._n_targets_} target(s); got y of shape {y.shape}."
             )
-        return values
+        return np.asarray(values)
 
     def _n_outputs(self) -> int | None:
         return self.__dict__.get("_n_targets_")
@@ -357,8 +344,8 @@ class RegularizedNetRegressor(BaseRegularizedNet, NeuralNetRegressor):
     def _strata(self, targets: Array | None, n: int) -> NDArray[np.int64]:
         return np.zeros(n, dtype=np.int64)
 
-    def _class_weight_of(self, targets: Any) -> None:
-        return None
+    def _class_weight_of(self, targets: Array) -> Array:
+        raise NotImplementedError("There are no classes.")
 
     def _targets(self, y: Tensor, output: Tensor | None, training: bool) -> Targets:
         return Targets(as_columns(y.to(self.device)))
@@ -383,7 +370,7 @@ class RegularizedNetRegressor(BaseRegularizedNet, NeuralNetRegressor):
             Predictions.
         """
         value = self._outputs(X).astype(np.float64)
-        return value[:, 0] if value.ndim == 2 and value.shape[1] == 1 else value
+        return np.asarray(value[:, 0]) if value.ndim == 2 and value.shape[1] == 1 else value
 
     @property
     def predict_proba(self) -> Any:

@@ -207,15 +207,15 @@ def _metric(tensor: Tensor, optimizer: torch.optim.Optimizer, group: dict[str, A
         second = state["max_exp_avg_sq" if group["amsgrad"] else "exp_avg_sq"]
         step_size = adam_step_size(second, n_steps, beta2, group["eps"]).mul_(learning_rate)
         return _StepSizes(step_size, tensor.new_tensor(learning_rate * adam_longest(n_steps, beta1, beta2)))
-    step_size = _sgd_step_size(state, learning_rate, group)
-    return _StepSizes(tensor.new_tensor(step_size), tensor.new_tensor(math.inf))
+    return _StepSizes(tensor.new_tensor(_sgd_step_size(state, learning_rate, group)), tensor.new_tensor(math.inf))
 
 
 def _sgd_step_size(state: dict[str, Any], learning_rate: float, group: dict[str, Any]) -> float:
-    momentum, dampening = group["momentum"], group["dampening"]
+    momentum, dampening = float(group["momentum"]), float(group["dampening"])
     if momentum == 0:
         return learning_rate
-    state[_N_STEPS] = n_steps = state.get(_N_STEPS, 0) + 1
+    n_steps: int = state.get(_N_STEPS, 0) + 1
+    state[_N_STEPS] = n_steps
     if dampening == 0:
         size = sgd_step_size(learning_rate, momentum, n_steps)
     else:  # the first gradient enters the velocity whole, the others dampened
