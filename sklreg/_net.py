@@ -204,7 +204,7 @@ class BaseRegularizedNet(NeuralNet):
         ValueError
             If parameters or data are out of range or do not go together, before any training.
         """
-        self._check_parameters()
+        self._check_parameters(has_validation=X_val is not None)
         X, y = self._check_samples(X, y, reset=not (self.warm_start and self.initialized_))
         self._validation_ = self._check_validation(X_val, y_val)
         self._first_samples_ = None if is_dataset(X) else SampleDataset(X).take(np.arange(min(2, get_len(X))))[0]
@@ -433,7 +433,7 @@ class BaseRegularizedNet(NeuralNet):
 
     # Data and parameters --------------------------------------------------------------------------------------
 
-    def _check_parameters(self) -> None:
+    def _check_parameters(self, has_validation: bool = False) -> None:
         """Refuse what is out of range, or would do nothing."""
         name = type(self).__name__
         values = {key: value for key, value in self.get_params(deep=False).items() if key in NET_CONSTRAINTS}
@@ -446,7 +446,7 @@ class BaseRegularizedNet(NeuralNet):
                         f"The {what!r} parameter of {name} must map patterns of names to numbers in [0, inf). Got "
                         f"{pattern!r}: {value!r} instead."
                     )
-        if self.early_stopping and self.train_split is None and self._validation_ is None:
+        if self.early_stopping and self.train_split is None and not has_validation:
             raise ValueError(
                 f"{name}: early_stopping=True needs a validation set, and train_split=None holds none out. Set "
                 "early_stopping=False, or train_split='auto'."

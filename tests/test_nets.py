@@ -616,6 +616,8 @@ def test_skorchs_splits_go_on_working(two_classes):
     assert sum(folds.history[0, "batches", :, "train_batch_size"]) == 180
     apart = RegularizedNetClassifier(Net, train_split=predefined_split(Dataset(X[:40], labels[:40])), **shared)
     given = RegularizedNetClassifier(Net, **shared).fit(X, labels, X_val=X[:40], y_val=labels[:40])
+    none = clone(given).set_params(train_split=None).fit(X, labels, X_val=X[:40], y_val=labels[:40])
+    assert none.history[:, "valid_loss"] == given.history[:, "valid_loss"]
     assert apart.fit(X, labels).history[:, "valid_loss"] == given.history[:, "valid_loss"]
 
 

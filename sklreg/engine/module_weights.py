@@ -66,10 +66,15 @@ def strength_by_name(strength: Strength, names: Iterable[str], what: str) -> dic
     Raises
     ------
     ValueError
-        If a pattern matches no name: the strength would do nothing.
+        If the strength would do nothing: a pattern matches no name, or there are none.
     """
     names = list(names)
     if not isinstance(strength, Mapping):
+        if strength > 0 and not names:
+            raise ValueError(
+                f"{what}={strength} acts on weights, and the module has none: no parameter of two axes or more that is "
+                f"neither a bias nor of a normalization. Set it to 0."
+            )
         return dict.fromkeys(names, float(strength))
     for pattern in strength:
         if not any(fnmatchcase(name, pattern) for name in names):
@@ -249,6 +254,11 @@ def _bounds(max_norm: Strength, names: list[str], owner: str) -> dict[str, float
     if isinstance(max_norm, Mapping):
         by_name = strength_by_name(max_norm, names, f"max_norm of {owner}")
         return {name: value or math.inf for name, value in by_name.items()}
+    if math.isfinite(max_norm) and len(names) < 2:
+        raise ValueError(
+            f"max_norm={max_norm} of {owner} acts on hidden layers, and the module has none: its weights are {names}. "
+            "Set it to None, or name these weights ({pattern: norm})."
+        )
     # Those of the output layer are free, as hidden units are what is bounded.
     return {name: math.inf if name == names[-1] else max_norm for name in names}
 

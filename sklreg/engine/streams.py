@@ -146,4 +146,4 @@ def _global_state(device: torch.device) -> Tensor:
 
 
 def _on_device(seed: np.random.SeedSequence, device: torch.device) -> torch.Generator:
-    return torch.Generator(device).manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
+    return torch.Generator(device).manual_seed(int(seed.generate_state(1, np.uint64)[0]) >> 1)
