@@ -56,6 +56,7 @@ from sklreg.engine import (
 )
 
 Array = NDArray[Any]
+_READ_ANEW = frozenset(("iterator_train", "iterator_valid", "dataset"))
 _OF_BATCHES = frozenset(("batch_size", "shuffle", "sampler", "batch_sampler", "drop_last"))  # of torch's DataLoader
 
 
@@ -131,6 +132,10 @@ class BaseRegularizedNet(NeuralNet):
         """
         if "callbacks" in kwargs:  # skorch would make them at once, with what they are now
             self.callbacks = kwargs.pop("callbacks")
+        if self.initialized_:  # skorch refuses these then, though they are read anew whenever they are used
+            for name in [name for name in kwargs if name.partition("__")[0] in _READ_ANEW]:
+                setattr(self, name, kwargs.pop(name))
+                self._params_to_validate.add(name)
         super().set_params(**kwargs)
         return self
 
