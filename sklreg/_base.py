@@ -22,7 +22,7 @@ from sklearn import config_context, get_config
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor, nn
@@ -32,6 +32,7 @@ from sklreg._callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
 from sklreg._holdout import hold_out
 from sklreg._inputs import learn_input_map
 from sklreg._parameters import CONSTRAINTS
+from sklreg._random import seed_of
 from sklreg.engine import (
     ACTIVATIONS,
     AS_GIVEN,
@@ -439,7 +440,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     # Data and parameters --------------------------------------------------------------------------------------
 
     def _draw_seed(self) -> int:
-        return _seed_of(self.random_state)
+        return seed_of(self.random_state)
 
     def _check_table(
         self,
@@ -983,7 +984,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
                 f"n_samples of {name} must be at most {n_networks}, as there are so many networks and nothing is "
                 f"dropped. Got {n_samples}. Fit with dropout above 0 or more n_members for more."
             )
-        n_samples, seed = int(n_samples), _seed_of(random_state)
+        n_samples, seed = int(n_samples), seed_of(random_state)
         n_passes = min(n_samples, PASSES_AT_ONCE)
         return self._outputs(X, lambda module: ThinnedNetworks(module, n_samples, seed), n_passes)
 
@@ -1031,13 +1032,6 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = getattr(self, "input_scaling", None) is None and getattr(self, "n_bins", None) is None
         return tags
-
-
-def _seed_of(random_state: int | np.random.RandomState | None) -> int:
-    """Draw a seed: from the system, and not from numpy's global generator, where there is no state."""
-    if random_state is None:
-        return int(np.random.SeedSequence().generate_state(1)[0])
-    return int(check_random_state(random_state).randint(2**31 - 1))
 
 
 def _layer_sizes(sizes: Any, name: str) -> tuple[int, ...]:

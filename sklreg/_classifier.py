@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from torch import Tensor
 
 from sklreg._base import Array, BaseRegularizedMLP, Table, all_or_nothing
+from sklreg._labels import balanced_class_weight, check_label_smoothing, encode_labels, given_class_weight
 from sklreg.engine import OutputUnits
 
 _LEAST_PRIOR = 1e-4  # a label that (almost) every sample has, or none, starts at this distance from certainty
@@ -65,14 +66,7 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
                 f"{type(self).__name__}: class_weight={self.class_weight!r} is for one label a sample; got several. "
                 "Set class_weight=None and weight samples by sample_weight."
             )
-        n_classes = len(self.classes_)
-        most = 0.5 if self._n_outputs == 1 or self._multilabel else 1 - 1 / n_classes
-        if self.label_smoothing >= most:
-            raise ValueError(
-                f"{type(self).__name__}: label_smoothing must be below {most:.3g} for {n_classes} "
-                f"{'labels' if self._multilabel else 'classes'}, or the true class would be no likelier than the "
-                f"others. Got {self.label_smoothing}."
-            )
+        check_label_smoothing(self.label_smoothing, len(self.classes_), type(self).__name__, several=self._multilabel)
 
     def _encode(self, y: Array) -> Array:
         if self._multilabel:
@@ -82,14 +76,7 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
                     f"{y.shape} ({type_of_target(y)})."
                 )
             return (y.toarray() if hasattr(y, "toarray") else y).astype(np.float64)
-        y = column_or_1d(y, warn=False)
-        unseen = np.setdiff1d(y, self.classes_)
-        if len(unseen):
-            raise ValueError(
-                f"y holds labels that {type(self).__name__} does not know: {unseen[:5].tolist()}; its classes are "
-                f"{self.classes_.tolist()}. Pass every class when fitting (in partial_fit by `classes`)."
-            )
-        codes = np.searchsorted(self.classes_, y)
+        codes = encode_labels(column_or_1d(y, warn=False), self.classes_, type(self).__name__)
         if self._n_outputs == 1:
             return codes[:, None].astype(np.float64)
         return np.eye(self._n_outputs)[codes]
@@ -113,31 +100,12 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
         self._class_weight = None
         if self.class_weight == "balanced":
             one_hot = self._one_hot(targets)
-            total = one_hot.sum(axis=0) if weight is None else weight @ one_hot
-            # A class may be missing from a fold: it has no samples that its weight could count for.
-            n_present = np.count_nonzero(total)
-            self._class_weight = total.sum() / (n_present * np.where(total > 0, total, 1))
+            self._class_weight = balanced_class_weight(one_hot.sum(axis=0) if weight is None else weight @ one_hot)
         elif isinstance(self.class_weight, dict):
-            self._class_weight = self._given_class_weights(self.class_weight)
+            self._class_weight = given_class_weight(self.class_weight, self.classes_, type(self).__name__)
 
     def _class_weights(self, targets: Array) -> Array | None:
         return None if self._class_weight is None else np.asarray(self._one_hot(targets) @ self._class_weight)
-
-    def _given_class_weights(self, given: dict[Any, float]) -> Array:
-        labels = self.classes_.tolist()
-        unknown = [label for label in given if label not in labels]
-        if unknown:
-            raise ValueError(
-                f"class_weight of {type(self).__name__} names classes that are not in y: {unknown}; the classes are "
-                f"{labels}."
-            )
-        class_weight = np.array([given.get(label, 1.0) for label in labels], dtype=float)
-        if not (np.isfinite(class_weight).all() and (class_weight > 0).all()):
-            raise ValueError(
-                f"class_weight of {type(self).__name__} must hold finite weights above 0; got {given!r}. "
-                "To leave a class out, leave out its samples."
-            )
-        return class_weight
 
     def _loss(self) -> str:
         return "binary_cross_entropy" if self._multilabel or self._n_outputs == 1 else "cross_entropy"

@@ -8,7 +8,7 @@ from numbers import Integral, Real
 from textwrap import indent
 from typing import Any, TypeVar
 
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from sklreg.engine import ACTIVATIONS
 
@@ -75,6 +75,22 @@ CV_CONSTRAINTS: dict[str, list[Any]] = {
     "cv": ["cv_object"],
     "one_standard_error": ["boolean"],
 }
+NET_CONSTRAINTS: dict[str, list[Any]] = {
+    **{name: [*CONSTRAINTS[name], dict] for name in ("l1", "l2", "weight_decay", "max_norm")},
+    **{
+        name: CONSTRAINTS[name]
+        for name in (
+            "label_smoothing", "mixup_alpha", "class_weight", "early_stopping", "validation_fraction", "patience",
+            "min_delta", "scoring", "random_state", "verbose",
+        )
+    },
+    "augmentation": [callable, None],
+    "train_split": [StrOptions({"auto"}), callable, None],
+    "max_epochs": [_count],
+    "batch_size": [_count, Options(Integral, {-1})],
+    "lr": [_positive],
+}  # fmt: skip
+
 
 DESCRIPTIONS: dict[str, str] = {
     "hidden_layer_sizes": """
@@ -308,6 +324,98 @@ CV_DESCRIPTIONS: dict[str, str] = {
         verbose : bool or int, default={default}
             Whether to print how many fits there were and how long they took.""",
 }
+_BY_PATTERN = """  One number for all weights, or one for each pattern of names
+            (``{{'conv*.weight': 1e-4}}``, matched as by :mod:`fnmatch`): of those that match a name, the first counts,
+            and a weight that none matches has 0."""
+
+NET_DESCRIPTIONS: dict[str, str] = {
+    "module": """
+        module : class or instance of torch.nn.Module
+            The network.  If its constructor requires ``n_features`` or ``n_outputs`` and no ``module__n_features`` or
+            ``module__n_outputs`` is given, they are what the data says: the length of the second axis of ``X``, and the
+            number of classes or targets.  Lazy layers see samples before training.  An instance is copied: every fit
+            begins at its weights.""",
+    "criterion": """
+        criterion : class of torch.nn.Module or None, default={default}
+            The loss.  ``None`` is that of the MLP estimators.""",
+    "optimizer": """
+        optimizer : class of torch.optim.Optimizer, default={default}
+            The optimizer.  ``l1`` needs :class:`torch.optim.Adam`, :class:`torch.optim.AdamW` or
+            :class:`torch.optim.SGD`.  AdamW's own ``weight_decay`` is 0 unless ``optimizer__weight_decay`` is set.""",
+    "lr": """
+        lr : float, default={default}
+            Step size, in (0, inf).""",
+    "max_epochs": """
+        max_epochs : int, default={default}
+            Greatest number of epochs, at least 1.""",
+    "batch_size": """
+        batch_size : int, default={default}
+            Greatest number of samples in a step, at least 1; -1 is all.  An epoch is cut into the fewest batches, as
+            equal as can be, and leaves no sample out.""",
+    "l1": DESCRIPTIONS["l1"] + _BY_PATTERN,
+    "l2": DESCRIPTIONS["l2"] + _BY_PATTERN,
+    "weight_decay": """
+        weight_decay : float or dict, default={default}
+            Decoupled weight decay, in [0, inf): every step multiplies the weights by ``1 - lr * weight_decay``,
+            whatever the optimizer (Adam with it is AdamW).  Not a term of the objective.  Typically 1e-3 to 1e-1."""
+    + _BY_PATTERN,
+    "max_norm": """
+        max_norm : float, dict or None, default={default}
+            Greatest Euclidean norm of the weights that come into a unit or a channel, in (0, inf); after every step
+            longer ones are scaled back.  A number is for hidden layers: for all weights but those that the module
+            registers last.  A dict gives one for each pattern of names, and leaves what none matches.  Typically 2 to
+            4.""",
+    "augmentation": """
+        augmentation : callable or None, default={default}
+            Takes the inputs of every training batch, on the device and in the module's dtype, and returns what to train
+            on, as many samples: random crops and flips, say.  What it draws from torch's global generator comes from
+            ``random_state``.  Never called when validating or predicting.""",
+    "train_split": """
+        train_split : 'auto', callable or None, default={default}
+            Where the validation set comes from.  ``'auto'``: under ``early_stopping``, ``validation_fraction`` of the
+            samples is held out, stratified by class; else there is none.  A callable is called as by skorch, which has
+            ``ValidSplit`` and ``predefined_split``.  ``None``: there is none.""",
+    "callbacks": """
+        callbacks : list or None, default={default}
+            More of skorch's callbacks.  They meet labels as ``y`` has them.""",
+    "device": """
+        device : str, default={default}
+            Where to compute, such as ``'cpu'`` or ``'cuda'``.""",
+    "warm_start": """
+        warm_start : bool, default={default}
+            Whether ``fit`` continues from the weights and the optimizer of the last fit.""",
+    "random_state": """
+        random_state : int, RandomState instance or None, default={default}
+            Seed of the module's initial weights, order, validation split, dropout, augmentation and mixup.  torch's
+            global generator is as it was after every step.  None takes fresh entropy from the system.""",
+    "verbose": """
+        verbose : int, default={default}
+            Whether skorch prints a line every epoch.""",
+    "kwargs": """
+        **kwargs : dict
+            Other parameters of skorch's ``NeuralNet``, such as ``iterator_train__num_workers``; what begins with
+            ``module__``, ``optimizer__``, ``criterion__`` or ``callbacks__`` goes to these.""",
+}
+
+NET_ATTRIBUTES = """
+n_features_in_ : int
+    Length of the second axis of ``X``, where it is one table.
+feature_names_in_ : ndarray of shape (`n_features_in_`,)
+    Names of the features, where ``X`` had any.
+module_ : torch.nn.Module
+    The trained module.
+history_ : skorch.history.History
+    What each epoch has recorded: ``train_loss`` without penalties, ``valid_loss``, ``valid_score`` unless ``scoring``
+    is ``'loss'``, and what callbacks add.
+n_iter_ : int
+    Number of epochs trained.
+best_iter_ : int
+    The epoch whose weights were kept, counted from 1; 0 if training diverged before any was finite.
+n_nonzero_ : int
+    Number of weights that are not exactly zero.
+sparsity_ : float
+    Share of the weights that are exactly zero."""
+
 
 FIT_ATTRIBUTES = """
 n_features_in_ : int
@@ -375,6 +483,11 @@ mse_path_ : ndarray of shape (n_alphas, n_folds) or (n_l1_ratio, n_alphas, n_fol
     Mean squared error of each fold."""
 
 
+def default_text(default: Any) -> str:
+    """Return a default as documentation names it."""
+    return f"{default.__module__.rpartition('.')[0]}.{default.__name__}" if isinstance(default, type) else repr(default)
+
+
 def document(*, attributes: str, descriptions: dict[str, str] | None = None) -> Callable[[T], T]:
     """Fill in ``{parameters}``, in the order of the constructor, and ``{attributes}`` of a class docstring.
 
@@ -385,7 +498,7 @@ def document(*, attributes: str, descriptions: dict[str, str] | None = None) -> 
     def decorate(cls: T) -> T:
         if cls.__doc__ is not None:  # python -OO
             parameters = "\n".join(
-                cleandoc(texts[name]).format(default=repr(parameter.default))
+                cleandoc(texts[name]).format(default=default_text(parameter.default))
                 for name, parameter in signature(cls).parameters.items()
             )
             doc = cleandoc(cls.__doc__)

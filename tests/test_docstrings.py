@@ -13,10 +13,17 @@ from numpydoc.validate import ERROR_MSGS, validate
 
 import sklreg
 import sklreg.datasets
+from sklreg._parameters import default_text
+
+try:
+    NETS = [sklreg.RegularizedNetClassifier, sklreg.RegularizedNetRegressor]
+except ImportError:  # without skorch
+    NETS = []
 
 PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
-CLASSES = [getattr(sklreg, name) for name in sklreg.__all__ if inspect.isclass(getattr(sklreg, name))]
-ESTIMATORS = [cls for cls in CLASSES if hasattr(cls, "predict")]
+OWN_CLASSES = [getattr(sklreg, name) for name in sklreg.__all__ if inspect.isclass(getattr(sklreg, name))]
+CLASSES = [*OWN_CLASSES, *NETS]
+ESTIMATORS = [cls for cls in OWN_CLASSES if hasattr(cls, "predict")]
 FUNCTIONS = [
     sklreg.datasets.make_transactions, sklreg.batched_training, sklreg.elastic_net_mlp_path, sklreg.search_space,
     sklreg.suggest_params, sklreg.diagnose,
@@ -74,7 +81,7 @@ def test_parameters_are_documented_in_order_with_their_defaults(subject):
     doc = ClassDoc(subject) if inspect.isclass(subject) else FunctionDoc(subject)
     documented = {parameter.name.lstrip("*"): parameter.type for parameter in doc["Parameters"]}
     assert list(documented) == list(signature)
-    defaults = {n: None if p.default is p.empty else repr(p.default) for n, p in signature.items()}
+    defaults = {n: None if p.default is p.empty else default_text(p.default) for n, p in signature.items()}
     assert {name: default_in(kind) for name, kind in documented.items()} == defaults
 
 

@@ -5,7 +5,7 @@ It knows nothing of scikit-learn.  A fit arrives as a :class:`Job`, :func:`train
 Not a public interface: names here may change without notice.
 """
 
-from sklreg.engine.data import CSRRows, DenseRows, Rows, Samples, batch_bounds, count_batches
+from sklreg.engine.data import Batch, CSRRows, DenseRows, Rows, Samples, batch_bounds, count_batches
 from sklreg.engine.ensemble import Ensemble
 from sklreg.engine.inputs import (
     AS_GIVEN,
@@ -18,11 +18,15 @@ from sklreg.engine.inputs import (
     scale_and_clip,
 )
 from sklreg.engine.job import Hyperparameters, Job, OptimizerState, Result, Static
-from sklreg.engine.losses import LOSSES
+from sklreg.engine.losses import LOSSES, LossOptions, smooth_labels
+from sklreg.engine.mixup import Mixup, mix
+from sklreg.engine.module_weights import Strength, Strengths, WeightRegularizer, count_zeros, weights_of
 from sklreg.engine.modules import ACTIVATIONS, OutputUnits, WithShortcut, layers_of
 from sklreg.engine.pruning import SelectInputs, SparseLinear, prune, with_linears
 from sklreg.engine.sampling import PASSES_AT_ONCE, ThinnedNetworks, has_dropout
 from sklreg.engine.sharing import share_equal_samples
+from sklreg.engine.stopping import EarlyStopping
+from sklreg.engine.streams import Streams
 from sklreg.engine.threads import threads_for
 from sklreg.engine.train import train
 
@@ -31,14 +35,18 @@ __all__ = [
     "AS_GIVEN",
     "LOSSES",
     "PASSES_AT_ONCE",
+    "Batch",
     "Bins",
     "CSRRows",
     "DenseRows",
+    "EarlyStopping",
     "Ensemble",
     "Hyperparameters",
     "InputMap",
     "InputScale",
     "Job",
+    "LossOptions",
+    "Mixup",
     "OptimizerState",
     "OutputUnits",
     "PiecewiseLinear",
@@ -49,17 +57,25 @@ __all__ = [
     "SelectInputs",
     "SparseLinear",
     "Static",
+    "Streams",
+    "Strength",
+    "Strengths",
     "ThinnedNetworks",
+    "WeightRegularizer",
     "WithShortcut",
     "batch_bounds",
     "count_batches",
+    "count_zeros",
     "has_dropout",
     "input_map_of",
     "layers_of",
+    "mix",
     "prune",
     "scale_and_clip",
     "share_equal_samples",
+    "smooth_labels",
     "threads_for",
     "train",
+    "weights_of",
     "with_linears",
 ]

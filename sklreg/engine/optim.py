@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from sklreg.engine.data import Buffer
 from sklreg.engine.penalties import Block, Penalty
+
+N = TypeVar("N", float, Tensor)
 
 _FLAT_SHARE = 0.5  # of the steps, before "flat_cosine" falls
 _RISING_SHARE, _LOWEST_RATE = 0.3, 1 / 25  # of "one_cycle", as in torch's OneCycleLR
@@ -124,6 +127,30 @@ class StepSizes:
         return self._optimizer.step_size_of_groups(self._learning_rate, block)
 
 
+def adam_step_size(second: Tensor, n_steps: int, beta2: float, epsilon: float, out: Tensor | None = None) -> Tensor:
+    r"""Return Adam's step sizes :math:`1 / (\sqrt{\hat v} + \epsilon)`, in learning rates, of the second moments."""
+    # Both sides of the fraction times the correction of the bias: one pass less.
+    bias2 = math.sqrt(1 - beta2**n_steps)
+    root = torch.sqrt(second, out=out).add_(epsilon * bias2)
+    return torch.div(bias2, root, out=root)
+
+
+def adam_longest(n_steps: int, beta1: float, beta2: float) -> float:
+    """Return the most that the prox may take from a weight in step ``n_steps`` of Adam, in learning rates."""
+    # Where a gradient has been zero so far (a unit that no sample of the first batches has switched on), the metric
+    # is zero and the threshold without bound: one step would delete weights for want of data.  The bound is the
+    # step of Adam to a gradient after many that were zero.  It changes no fixed point: where training rests, m is
+    # the gradient and sqrt(v) no less, and moves are one learning rate at most, which the bound is at least.  In the
+    # first step nothing is known yet of a network whose output layer begins at zero.
+    return 0.0 if n_steps == 1 else max(1.0, (1 - beta1) / math.sqrt(1 - beta2))
+
+
+def sgd_step_size(learning_rate: N, momentum: N, n_steps: int) -> N:
+    """Return the step size of stochastic gradient descent with heavy-ball momentum in step ``n_steps``."""
+    # Under a constant gradient the velocity has grown to this multiple of it by now.
+    return learning_rate * (1 - momentum**n_steps) / (1 - momentum)
+
+
 class Adam(Optimizer):
     r"""Adam (Kingma and Ba, 2015), with decoupled weight decay AdamW (Loshchilov and Hutter, 2019).
 
@@ -157,12 +184,7 @@ class Adam(Optimizer):
 
     @property
     def longest(self) -> float:
-        # Where a gradient has been zero so far (a unit that no sample of the first batches has switched on), the metric
-        # is zero and the threshold without bound: one step would delete weights for want of data.  The bound is the
-        # step of Adam to a gradient after many that were zero.  It changes no fixed point: where training rests, m is
-        # the gradient and sqrt(v) no less, and moves are one learning rate at most.  In the first step nothing is known
-        # yet of a network whose output layer begins at zero.
-        return 0.0 if self.n_steps == 1 else (1 - self.beta1) / math.sqrt(1 - self.beta2)
+        return adam_longest(self.n_steps, self.beta1, self.beta2)
 
     @property
     def unmoved(self) -> float:
@@ -177,10 +199,7 @@ class Adam(Optimizer):
         return torch.where(second > 0, self._inverse_root(second).mul_(learning_rate), 0)
 
     def _inverse_root(self, second: Tensor, out: Tensor | None = None) -> Tensor:
-        # Both sides of the fraction times the correction of the bias: one pass less.
-        bias2 = math.sqrt(1 - self.beta2**self.n_steps)
-        root = torch.sqrt(second, out=out).add_(self.epsilon * bias2)
-        return torch.div(bias2, root, out=root)
+        return adam_step_size(second, self.n_steps, self.beta2, self.epsilon, out=out)
 
 
 class SGD(Optimizer):
@@ -199,8 +218,7 @@ class SGD(Optimizer):
         self.params.sub_(move)
 
     def step_size(self, learning_rate: Tensor, columns: slice) -> Tensor:
-        # Under a constant gradient the velocity has grown to this multiple of it by now.
-        return learning_rate * (1 - self.momentum**self.n_steps) / (1 - self.momentum)
+        return sgd_step_size(learning_rate, self.momentum, self.n_steps)
 
     def step_size_of_groups(self, learning_rate: Tensor, block: Block) -> Tensor:
         return self.step_size(learning_rate, slice(None))

@@ -21,20 +21,27 @@ from sklreg.engine.data import Buffer
 _NEWTON_STEPS = 30  # the most; few are taken
 
 
-class Metric(Protocol):
-    """The step sizes of an optimizer's last move."""
+class MetricOfWeights(Protocol):
+    """The step sizes of single weights in an optimizer's last move."""
 
-    longest: Tensor
-    """The most that a prox may take from a weight, ``(K, 1)``."""
-
-    unmoved: Tensor
-    """The step size of weights whose gradients were zero so far, ``(K, 1)``."""
-
-    buffers: tuple[Buffer, Buffer]
-    """Memory for what a prox works on."""
+    @property
+    def longest(self) -> Tensor:
+        """The most that a prox may take from a weight, ``(K, 1)``."""
 
     def of_weights(self, columns: slice) -> Tensor:
         """Return the step sizes of weights that are on their own, ``(K, 1)`` or ``(K, n)``."""
+
+
+class Metric(MetricOfWeights, Protocol):
+    """The step sizes of an optimizer's last move, of single weights and of groups."""
+
+    @property
+    def unmoved(self) -> Tensor:
+        """The step size of weights whose gradients were zero so far, ``(K, 1)``."""
+
+    @property
+    def buffers(self) -> tuple[Buffer, Buffer]:
+        """Memory for what a prox works on."""
 
     def of_groups(self, block: Block) -> Tensor:
         """Return the step sizes of a block's groups, ``(K, 1)`` or ``(K, G)``; 0 of one without any gradient so far."""
@@ -102,7 +109,7 @@ class ElasticNet(NamedTuple):
         r"""Add :math:`\ell_2 w`, the gradient of the L2 term, to ``grad`` in place."""
         grad.addcmul_(w, self.l2)
 
-    def prox_(self, w: Tensor, metric: Metric) -> None:
+    def prox_(self, w: Tensor, metric: MetricOfWeights) -> None:
         r"""Set each entry to :math:`\arg\min_u \tfrac{1}{2} (u - w)^2 + s\, \ell_1 |u|`.
 
         The proximal operator of the L1 term.  The step size :math:`s` may differ between entries: it is that of the
@@ -115,7 +122,7 @@ class ElasticNet(NamedTuple):
         return ElasticNet(self.l1[rows], self.l2[rows])
 
 
-def _soft_threshold_(w: Tensor, l1: Tensor, metric: Metric, columns: slice) -> None:
+def _soft_threshold_(w: Tensor, l1: Tensor, metric: MetricOfWeights, columns: slice) -> None:
     w.copy_(soft_threshold(w, torch.minimum(metric.of_weights(columns) * l1, metric.longest)))
 
 
@@ -399,11 +406,11 @@ class Grouped(NamedTuple):
         return Grouped(tuple(part.select(rows) for part in self.parts), self.single, self.l1[rows], self.l2[rows])
 
 
-def project_max_norm(weight: Tensor, max_norm: Tensor) -> Tensor:
+def project_max_norm(weight: Tensor, max_norm: Tensor, dim: int | tuple[int, ...] = 1) -> Tensor:
     r"""Return the nearest weights whose columns have an Euclidean norm of at most ``max_norm``.
 
     ``weight`` is ``(K, n_in, n_out)``: a column holds the weights that come into one unit.  ``max_norm`` is ``(K, 1,
-    1)`` and may be ``inf``.
+    1)`` and may be ``inf``.  Of weights that are laid out otherwise, ``dim`` says along which axes lie those of a unit.
     """
-    norm = torch.linalg.vector_norm(weight, dim=1, keepdim=True)
+    norm = torch.linalg.vector_norm(weight, dim=dim, keepdim=True)
     return torch.where(norm > max_norm, weight * (max_norm / norm), weight)

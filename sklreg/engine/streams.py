@@ -6,15 +6,23 @@ row draws the same numbers in whatever company it trains.  No global generator i
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import Iterator
+from functools import cached_property
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+_GLOBAL_GENERATOR = threading.RLock()  # it belongs to all threads
+
 # New ones at the end: the seed of a purpose is that of its place.
 _PURPOSES = (
     "init", "order", "mixup_partners", "mixup_shares", "input_dropout", "dropout", "input_noise", "swap_noise",
     "cutmix_partners", "cutmix_shares", "cutmix_features", "stochastic_depth",
+    "module_init", "module_noise", "augmentation", "loader",
 )  # fmt: skip
 
 
@@ -34,6 +42,29 @@ class Streams:
         self.swap_noise = _Noise(seeds["swap_noise"], device)
         self.cutmix_features = _Noise(seeds["cutmix_features"], device)
         self.stochastic_depth = _Noise(seeds["stochastic_depth"], device)
+        self._seeds, self._device = seeds, device
+
+    # What only modules of others draw from is made when it is wanted.
+
+    @cached_property
+    def module_init(self) -> BorrowedGenerator:
+        """Draws of a module's constructor."""
+        return BorrowedGenerator(self._seeds["module_init"], self._device)
+
+    @cached_property
+    def module_noise(self) -> BorrowedGenerator:
+        """Draws of a module's forward passes in training, such as those of ``nn.Dropout``."""
+        return BorrowedGenerator(self._seeds["module_noise"], self._device)
+
+    @cached_property
+    def augmentation(self) -> BorrowedGenerator:
+        """Draws of what changes the inputs of a batch."""
+        return BorrowedGenerator(self._seeds["augmentation"], self._device)
+
+    @cached_property
+    def loader(self) -> torch.Generator:
+        """Draws of a loader of batches, which seeds its workers from it."""
+        return _on_device(self._seeds["loader"], torch.device("cpu"))
 
     def mixup_shares(self) -> np.random.Generator:
         """Return a new generator of mixing shares, the same for every row of this seed.
@@ -87,5 +118,40 @@ class _GaussianNoise:
         return torch.randn(shape, dtype=torch.float32, device=self.device, generator=self._generator)
 
 
+class BorrowedGenerator:
+    """Draws of code that knows torch's global generator only, such as ``nn.Dropout`` or the constructor of a module.
+
+    Within :meth:`borrowed` the global generator is in a state that goes on from where the last time ended; afterwards
+    it is as it was before.
+    """
+
+    def __init__(self, seed: np.random.SeedSequence, device: torch.device) -> None:
+        self._devices = [torch.device("cpu"), *([device] if device.type == "cuda" else [])]
+        self._states = [_on_device(seed, device).get_state() for device in self._devices]
+
+    @contextlib.contextmanager
+    def borrowed(self) -> Iterator[None]:
+        """Let torch's global generator draw from this stream."""
+        with _GLOBAL_GENERATOR:
+            before = [_global_state(device) for device in self._devices]
+            self._set(self._states)
+            try:
+                yield
+            finally:
+                self._states = [_global_state(device) for device in self._devices]
+                self._set(before)
+
+    def _set(self, states: list[Tensor]) -> None:
+        for device, state in zip(self._devices, states, strict=True):
+            if device.type == "cuda":
+                torch.cuda.set_rng_state(state, device)
+            else:
+                torch.set_rng_state(state)
+
+
+def _global_state(device: torch.device) -> Tensor:
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
 def _on_device(seed: np.random.SeedSequence, device: torch.device) -> torch.Generator:
-    return torch.Generator(device).manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
+    return torch.Generator(device).manual_seed(int(seed.generate_state(1, np.uint64)[0]) >> 1)
