@@ -177,7 +177,7 @@ def diagnose(
     >>> diagnosis.verdict
     'overfitting'
     >>> print(diagnosis.advice[0])
-    Set weight_decay between 0.001 and 0.1; it is 0.0.
+    Set weight_decay between 0.01 and 1; it is 0.0.
     """
     _check_arguments(X, y, X_val, y_val, max_gap, max_loss)
     model, steps = _model_of(estimator)
@@ -346,6 +346,11 @@ def _last_fall(model: BaseRegularizedMLP) -> float:
     return history[-1 - n_last].get(key, math.nan) - history[-1][key]
 
 
+def _is_strength(name: str) -> bool:
+    """Return whether more of a technique holds a network down more; an average looks back farther instead."""
+    return TECHNIQUES[name].least is not None and name != "weight_averaging"
+
+
 def _against_overfitting(model: BaseRegularizedMLP) -> tuple[str, ...]:
     parameters, on = model.get_params(deep=False), techniques_on(model)
     advice = []
@@ -361,7 +366,7 @@ def _against_overfitting(model: BaseRegularizedMLP) -> tuple[str, ...]:
         if name == "dropout" and model.normalization == "batch":
             text += " With normalization='batch' it can hurt: compare."
         advice.append(text)
-    strengths = [f"{name}={parameters[name]!r}" for name in on if TECHNIQUES[name].least and name != "max_norm"]
+    strengths = [f"{name}={parameters[name]!r}" for name in on if _is_strength(name) and name != "max_norm"]
     if strengths:
         advice.append(f"Raise the strengths: {', '.join(strengths)}.")
     advice.append("Train on more samples.")
@@ -372,7 +377,7 @@ def _against_overfitting(model: BaseRegularizedMLP) -> tuple[str, ...]:
 
 def _against_underfitting(model: BaseRegularizedMLP) -> tuple[str, ...]:
     parameters, on = model.get_params(deep=False), techniques_on(model)
-    strengths = [f"{name}={parameters[name]!r}" for name in on if TECHNIQUES[name].least]
+    strengths = [f"{name}={parameters[name]!r}" for name in on if _is_strength(name)]
     advice = [f"Lower the strengths: {', '.join(strengths)}."] if strengths else []
     if "dropout" in on and model.normalization == "batch":
         advice.append("Do without dropout or without normalization='batch': together they can hurt.")

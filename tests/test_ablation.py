@@ -44,18 +44,19 @@ def model():
 
 @pytest.mark.parametrize("estimator", [RegularizedMLPClassifier, RegularizedMLPRegressor, ElasticNetMLPClassifier])
 def test_what_is_on_by_default(estimator):
-    expected = (
-        ["alpha", "early_stopping"] if estimator is ElasticNetMLPClassifier else ["weight_decay", "early_stopping"]
-    )
-    assert techniques_on(estimator()) == expected
+    if estimator is ElasticNetMLPClassifier:
+        assert techniques_on(estimator()) == ["alpha", "early_stopping"]
+    else:
+        assert techniques_on(estimator()) == ["weight_decay", "early_stopping", "weight_averaging"]
+        assert techniques_on(estimator(early_stopping=False)) == ["weight_decay"]  # 'auto' averages nothing then
 
 
 def test_all_techniques_can_be_turned_off(data):
     network = RegularizedMLPClassifier(
         weight_decay=0.1, l2=0.1, l1=0.1, dropout=0.1, input_dropout=0.1, label_smoothing=0.1, mixup_alpha=0.1,
         normalization="batch", max_norm=1.0, class_weight="balanced", max_grad_norm=1.0, n_members=2,
-        input_noise=0.1, swap_noise=0.1, weight_averaging=0.9,
-        scoring="accuracy", **FAST,
+        input_noise=0.1, swap_noise=0.1, weight_averaging=0.9, cutmix_alpha=0.1, focal_gamma=1.0, stochastic_depth=0.1,
+        residual=True, scoring="accuracy", **{**FAST, "hidden_layer_sizes": (8, 8)},
     )  # fmt: skip
     on = techniques_on(network)
     assert set(on) == set(TECHNIQUES) - {"alpha"}
@@ -156,7 +157,7 @@ def test_techniques_narrow_what_is_done_without(data, model, trainings):
 
 
 def test_early_stopping_by_a_score_can_be_done_without(data):
-    network = RegularizedMLPClassifier(scoring="roc_auc", weight_decay=0.0, **FAST)
+    network = RegularizedMLPClassifier(scoring="roc_auc", weight_decay=0.0, weight_averaging=0.0, **FAST)
     ablation = RegularizationAblation(network, cv=2, n_repeats=1, scoring="roc_auc").fit(*data)
     assert ablation.techniques_ == ["early_stopping"]
     assert ablation.results_["params"][-1] == {"early_stopping": False, "scoring": "loss"}

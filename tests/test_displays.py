@@ -529,7 +529,7 @@ def test_data_of_unequal_lengths_are_refused():
 @pytest.fixture(scope="module")
 def ablation(table):
     X, y = table
-    network = RegularizedMLPClassifier((4,), dropout=0.2, max_iter=3)
+    network = RegularizedMLPClassifier((4,), dropout=0.2, weight_averaging=0.0, max_iter=3)
     return RegularizationAblation(network, cv=2, n_repeats=2, scoring="neg_log_loss", random_state=0).fit(X, y > 0)
 
 

@@ -182,8 +182,9 @@ def test_the_torch_module_predicts_what_the_estimator_predicts(estimator, normal
 def test_what_acts_in_training_alone_goes_with_weights_early_stopping_passes_and_pickles(estimator, setting, binary):
     X, y = binary
     weight = np.random.default_rng(0).uniform(0.2, 2, len(y))
-    model = estimator(**FAST, **setting, normalization="batch", patience=3)
-    without = estimator(**FAST, normalization="batch", patience=3).fit(X, y, sample_weight=weight)
+    shared = {**FAST, "weight_averaging": 0.0, "normalization": "batch", "patience": 3}
+    model = estimator(**{**shared, **setting})
+    without = estimator(**shared).fit(X, y, sample_weight=weight)
     assert not np.array_equal(model.fit(X, y, sample_weight=weight).coefs_[0], without.coefs_[0])
     assert not np.array_equal(model.coefs_[0], clone(model).fit(X, y).coefs_[0])
     assert_array_equal(model.coefs_[0], clone(model).fit(X, y, sample_weight=2 * weight).coefs_[0])

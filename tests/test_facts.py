@@ -18,7 +18,7 @@ from torch.testing import assert_close
 
 from sklreg import ElasticNetMLP, ElasticNetMLPClassifier, RegularizedMLPClassifier, RegularizedMLPRegressor
 from sklreg.engine.data import Batch
-from sklreg.engine.losses import LOSSES, smooth_labels
+from sklreg.engine.losses import LOSSES, LossOptions, smooth_labels
 from sklreg.engine.mixup import Mixup, mix
 from sklreg.engine.modules import DropoutNoise, Layout, Network, TrainingMode, initial_row
 from sklreg.engine.optim import SGD, Adam, Optimizer, schedule_factor
@@ -117,7 +117,7 @@ def test_p6_biases_and_normalization_parameters_are_never_penalised(normalizatio
     X, y = make_regression(200, 5, random_state=0)
     y = 1 + (y - y.mean()) / y.std()
     model = RegularizedMLPRegressor(
-        (8,), **{"weight_decay": 0.0, **penalty}, normalization=normalization, early_stopping=False,
+        (8,), activation="relu", **{"weight_decay": 0.0, **penalty}, normalization=normalization, early_stopping=False,
         learning_rate="cosine", learning_rate_init=0.01, max_iter=1500, random_state=0,
     ).fit(X, y)  # fmt: skip
     # Under decay a weight rests where decay and step are equal: Adam's step is one learning rate at most.
@@ -247,7 +247,7 @@ def test_d1_dropout_is_off_when_predicting_and_never_on_the_output():
     mostly = TrainingMode(None, dropout(0.9999), [50], None, 0)
     assert (network.forward(X, mostly) == 5.0).double().mean() > 0.9
     X, y = make_classification(100, 5, random_state=0)
-    model = RegularizedMLPClassifier((8,), dropout=0.5, max_iter=3, random_state=0).fit(X, y)
+    model = RegularizedMLPClassifier((8,), activation="relu", dropout=0.5, max_iter=3, random_state=0).fit(X, y)
     names = [type(layer).__name__ for layer in model.module_]
     assert names == ["Linear", "ReLU", "Dropout", "Linear"]
     assert_array_equal(model.predict_proba(X), model.predict_proba(X))
@@ -360,8 +360,8 @@ def test_t1_label_smoothing_gives_the_others_an_equal_share_of_epsilon():
     assert_allclose(smooth_labels(target, epsilon, 3).flatten(), [0.9, 0.05, 0.05])
     output = torch.log(torch.tensor([[[0.7, 0.2, 0.1]]], dtype=torch.float64))
     gradient = LOSSES["cross_entropy"].gradient
-    assert_allclose(gradient(output, target, None).flatten(), [-0.3, 0.2, 0.1])
-    assert_allclose(gradient(output, target, epsilon).flatten(), [-0.2, 0.15, 0.05])
+    assert_allclose(gradient(output, target).flatten(), [-0.3, 0.2, 0.1])
+    assert_allclose(gradient(output, target, LossOptions(epsilon)).flatten(), [-0.2, 0.15, 0.05])
 
 
 def test_t1_two_classes_are_smoothed_alike_by_one_output_or_two():

@@ -18,6 +18,7 @@ from sklearn.preprocessing import RobustScaler
 from sklreg import RegularizedMLPClassifier, RegularizedMLPRegressor, batched_training
 from sklreg._inputs import learn_input_map
 from sklreg.engine import PiecewiseLinear, RobustScaling, input_map_of, layers_of
+from sklreg.engine.inputs import BinLimits, positions
 
 FAST = {
     "hidden_layer_sizes": (16,), "max_iter": 6, "learning_rate_init": 0.01, "early_stopping": False, "random_state": 0
@@ -109,8 +110,9 @@ def test_positions_in_bins_add_up_to_a_line_through_the_quantiles(seed, n_bins, 
     x = np.random.default_rng(seed).integers(0, 12, (n, 1)).astype(float)
     _, bins = learn_input_map(x, None, False, n_bins)
     if bins.feature:
-        inside = encoded(x, n_bins)[:, 1:]
-        assert_allclose(inside @ bins.width.numpy(), x[:, 0] - x.min(), atol=1e-9)
+        limits = BinLimits(bins.feature)
+        inside = positions(torch.from_numpy(x), bins.start, bins.width, limits.least, limits.greatest)
+        assert_allclose(inside @ bins.width, x[:, 0] - x.min(), atol=1e-9)
 
 
 @settings(deadline=None, max_examples=30)
@@ -187,7 +189,9 @@ def test_a_pruned_network_reads_only_what_it_uses_and_predicts_the_same(setting)
 
 
 def test_a_residual_network_is_the_sum_it_says():
-    model = RegularizedMLPRegressor(**{**FAST, "hidden_layer_sizes": (8, 8, 4, 4)}, residual=True).fit(X, y)
+    model = RegularizedMLPRegressor(
+        **{**FAST, "hidden_layer_sizes": (8, 8, 4, 4)}, activation="relu", residual=True
+    ).fit(X, y)
     h = X
     for i, (coef, intercept) in enumerate(zip(model.coefs_, model.intercepts_, strict=True)):
         out = h @ coef + intercept
@@ -213,10 +217,10 @@ def test_shortcuts_that_are_not_there(setting, message):
 
 
 def test_stochastic_depth_leaves_layers_out_when_samples_are_drawn():
-    """With nearly every layer left out, what is drawn is nearly always the network without it."""
-    model = RegularizedMLPRegressor(**{**FAST, "hidden_layer_sizes": (8, 8)}, residual=True, stochastic_depth=0.5).fit(
-        X, y
-    )
+    """The only layer with a shortcut is there or not, for all inputs of a sample."""
+    model = RegularizedMLPRegressor(
+        **{**FAST, "hidden_layer_sizes": (8, 8)}, activation="relu", residual=True, stochastic_depth=0.5
+    ).fit(X, y)
     first, _, last = model.coefs_
     hidden = np.maximum(X @ first + model.intercepts_[0], 0)
     without = (hidden @ last + model.intercepts_[2])[:, 0]

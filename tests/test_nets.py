@@ -120,9 +120,16 @@ OPTIMIZERS = {
 def test_a_perceptron_as_a_module_goes_the_way_of_the_estimator(solver, setting, three_classes):
     X, y = three_classes
     optimizer = OPTIMIZERS[solver]
-    shared = {"random_state": 0, "batch_size": 64, "patience": 4, **setting}
+    shared = {"random_state": 0, "batch_size": 64, "patience": 4, "weight_decay": 1e-2, **setting}
     mlp = RegularizedMLPClassifier(
-        (16, 8), solver=solver, learning_rate_init=optimizer["lr"], max_iter=10, device="cpu", **shared
+        (16, 8),
+        activation="relu",
+        weight_averaging=0.0,
+        solver=solver,
+        learning_rate_init=optimizer["lr"],
+        max_iter=10,
+        device="cpu",
+        **shared,
     ).fit(X, y)
     still = {**shared, "weight_decay": 0.0, "l1": 0.0, "l2": 0.0, "max_norm": None, "scoring": "loss"}
     start = RegularizedMLPClassifier((16, 8), learning_rate_init=1e-300, max_iter=1, device="cpu", **still).fit(X, y)
@@ -141,8 +148,13 @@ def test_a_perceptron_as_a_module_goes_the_way_of_the_estimator(solver, setting,
 
 def test_a_regression_goes_the_way_of_the_estimator(numbers):
     X, y = numbers
-    shared = {"random_state": 0, "batch_size": 32, "l1": 1e-3, "l2": 1e-2, "early_stopping": False, "mixup_alpha": 0.2}
-    mlp = RegularizedMLPRegressor((16, 8), learning_rate_init=0.01, max_iter=5, device="cpu", **shared).fit(X, y)
+    shared = {
+        "random_state": 0, "batch_size": 32, "l1": 1e-3, "l2": 1e-2, "weight_decay": 1e-2, "early_stopping": False,
+        "mixup_alpha": 0.2,
+    }  # fmt: skip
+    mlp = RegularizedMLPRegressor(
+        (16, 8), activation="relu", learning_rate_init=0.01, max_iter=5, device="cpu", **shared
+    ).fit(X, y)
     net = RegularizedNetRegressor(
         MLP, module__initial_output=[float(y.mean())], module__seed=seed_of(0), max_epochs=5, lr=0.01, **shared
     )

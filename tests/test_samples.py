@@ -83,7 +83,7 @@ def test_the_samples_of_an_input_do_not_depend_on_the_others(fitted):
 def test_a_sample_is_the_network_with_its_units_left_out():
     """By hand: the outputs of all networks that one hidden layer of three units can be thinned to."""
     X, y = DIABETES
-    model = RegularizedMLPRegressor(**{**QUICK, "hidden_layer_sizes": (3,)}, dropout=0.5).fit(X, y)
+    model = RegularizedMLPRegressor(**{**QUICK, "hidden_layer_sizes": (3,)}, activation="relu", dropout=0.5).fit(X, y)
     (first, second), (bias, output) = model.coefs_, model.intercepts_
     hidden = np.maximum(X[:1] @ first + bias, 0) * 2
     masks = np.array(np.meshgrid(*[[0, 1]] * 3)).reshape(3, -1).T
