@@ -124,7 +124,7 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
     # Predicting -----------------------------------------------------------------------------------------------
 
     def decision_function(self, X: ArrayLike) -> Array:
-        """Return the network's linear outputs.
+        """Return log-odds, or for more than two classes log-probabilities.
 
         Parameters
         ----------
@@ -134,7 +134,8 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
         Returns
         -------
         decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            The log-odds of the second class where there are two; else a number for every class or label.
+            The log-odds of the second class where there are two, and of every label where a sample has several; else
+            the log-probability of every class.
         """
         return self._decision(self._raw_predict(X))
 
@@ -171,7 +172,7 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
             return np.asarray(-np.logaddexp(0, -raw))
         if self._n_outputs == 1:
             return np.asarray(-np.logaddexp(0, np.hstack([raw, -raw])))
-        return np.asarray(log_softmax(raw, axis=1))
+        return self._decision(raw)
 
     def predict_proba_samples(
         self, X: ArrayLike, n_samples: int | None = None, *, random_state: int | np.random.RandomState | None = None
@@ -222,7 +223,11 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
         return self._label(self._raw_predict(X))
 
     def _decision(self, raw: Array) -> Array:
-        return raw[:, 0] if self._n_outputs == 1 and not self._multilabel else raw
+        if self._multilabel:
+            return raw
+        # Outputs are those of a sample up to a number that is the sample's own.  What looks at one class at a time, as
+        # CalibratedClassifierCV does, needs numbers that compare between samples.
+        return raw[:, 0] if self._n_outputs == 1 else np.asarray(log_softmax(raw, axis=1))
 
     def _proba(self, raw: Array) -> Array:
         if self._multilabel:

@@ -69,6 +69,8 @@ def test_probabilities_logarithms_and_decisions_agree(n_classes):
     assert_array_equal(model.classes_[proba.argmax(axis=1)], model.predict(X))
     if n_classes == 2:
         assert_allclose(1 / (1 + np.exp(-model.decision_function(X))), proba[:, 1])
+    else:
+        assert_array_equal(model.decision_function(X), model.predict_log_proba(X))
     assert np.isfinite(model.predict_log_proba(1e6 * X)).all()  # where the probability itself is 0
 
 

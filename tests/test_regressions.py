@@ -9,8 +9,10 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
-from sklearn.datasets import make_classification, make_multilabel_classification
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_digits, make_classification, make_multilabel_classification
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
 
 from sklreg import ElasticNetMLPClassifier, RegularizedMLPClassifier, RegularizedMLPRegressor
 from sklreg._holdout import hold_out
@@ -237,3 +239,19 @@ def test_a_moment_that_overflows_is_divergence():
     with pytest.warns(ConvergenceWarning, match="diverged"):
         model.partial_fit(np.r_[1e20 * X[:1], X[1:]], target)
     assert model._passes.optimizer_state.moments.isfinite().all()
+
+
+def test_one_class_against_the_rest_can_be_calibrated_by_decisions():
+    """CalibratedClassifierCV compares a class's decisions between samples; the outputs of a softmax do not compare."""
+    X, y = load_digits(return_X_y=True)
+    X_train, X_test, y_train, y_test = train_test_split(X / 16, y, train_size=0.4, random_state=0)
+    model = RegularizedMLPClassifier(
+        (64,), weight_decay=0.0, learning_rate_init=0.01, max_iter=30, early_stopping=False, random_state=0
+    )
+    calibrated = CalibratedClassifierCV(model, method="isotonic", cv=3, ensemble=False).fit(X_train, y_train)
+    truth = np.eye(10)[y_test]
+
+    def brier_score(classifier):
+        return np.mean((classifier.predict_proba(X_test) - truth) ** 2)
+
+    assert brier_score(calibrated) < 1.1 * brier_score(model.fit(X_train, y_train))
