@@ -31,7 +31,7 @@ def draw():
 
 
 def coefficients(X, y, alpha, l1_ratio):
-    """Return the coefficients of the linear model, to many digits."""
+    """Return the coefficients of the linear model."""
     model = ElasticNetMLP(
         (),
         alpha=alpha,
