@@ -421,11 +421,12 @@ def plot(results: Results, path: Path) -> None:
     )
     height = np.arange(len(COMBINATIONS))
     for axes, ((dataset, n_train, augment), models) in zip(panels[0], by_set.items(), strict=True):
-        for i, (model, fits) in enumerate(models):
+        for model, fits in models:
+            i = list(MODELS).index(model)
             accuracies = np.array([percent(fits[chosen], "test") for chosen in COMBINATIONS])
-            shifted = height + 0.24 * (i - (len(models) - 1) / 2)
+            shifted = height + 0.24 * (i - 0.5)
             axes.plot(accuracies, shifted, ".", color=f"C{i}", alpha=0.45)
-            axes.plot(accuracies.mean(axis=1), shifted, "|", color=f"C{i}", ms=12, mew=2.5, label=model)
+            axes.plot(accuracies.mean(axis=1), shifted, "|", color=f"C{i}", ms=9, mew=2.5, label=model)
         axes.set_title(f"{dataset}{' augmented' if augment else ''}, {n_train:,} images", fontsize=10)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
