@@ -162,7 +162,7 @@ default={default}
         weight_decay : float, default={default}
             Decoupled weight decay, in [0, inf): every step multiplies the weights by
             ``1 - learning_rate * weight_decay`` (with ``solver='adam'`` this is AdamW).  Not a term of the objective.
-            Typically 1e-2 to 1.""",
+            Typically 1e-3 to 1.""",
     "dropout": """
         dropout : float, default={default}
             Probability that a hidden unit's output is set to zero in training, in [0, 1); the others are scaled up, and

@@ -22,7 +22,7 @@ class Technique(NamedTuple):
 
 # In the order in which to try them.
 TECHNIQUES: dict[str, Technique] = {
-    "weight_decay": Technique(0.0, 1e-2, 1.0, is_log=True),
+    "weight_decay": Technique(0.0, 1e-3, 1e-1, is_log=True),
     "alpha": Technique(0.0, 1e-4, 1e-1, is_log=True),
     "l2": Technique(0.0, 1e-5, 1e-3, is_log=True),
     "l1": Technique(0.0, 1e-4, 1e-1, is_log=True),

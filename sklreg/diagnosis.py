@@ -177,7 +177,7 @@ def diagnose(
     >>> diagnosis.verdict
     'overfitting'
     >>> print(diagnosis.advice[0])
-    Set weight_decay between 0.01 and 1; it is 0.0.
+    Set weight_decay between 0.001 and 0.1; it is 0.0.
     """
     _check_arguments(X, y, X_val, y_val, max_gap, max_loss)
     model, steps = _model_of(estimator)
