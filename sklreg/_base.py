@@ -45,7 +45,6 @@ from sklreg.engine import (
     Job,
     OptimizerState,
     OutputUnits,
-    PiecewiseLinear,
     Result,
     RobustScaling,
     Rows,
@@ -68,7 +67,15 @@ from sklreg.engine import (
 
 Array = NDArray[Any]
 F = TypeVar("F", bound=Callable[..., Any])
-_FITTED = ("module_", "estimators_", "history_", "best_iter_", "_output_units", "_passes")  # by training
+_FITTED = (
+    "module_",
+    "estimators_",
+    "history_",
+    "best_iter_",
+    "_output_units",
+    "_made_with_bins",
+    "_passes",
+)  # by training
 _OF_ONE_NETWORK = frozenset(
     ("coefs_", "intercepts_", "skip_coef_", "history_", "best_iter_", "loss_curve_", "validation_scores_",
      "best_validation_score_")
@@ -174,6 +181,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     history_: list[dict[str, float]]
     best_iter_: int
     _output_units: OutputUnits
+    _made_with_bins: int | None
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
 
@@ -419,7 +427,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         if members[0] is not self:
             for name in _FITTED:
                 self.__dict__.pop(name, None)
-            self._output_units = members[0]._output_units
+            self._output_units, self._made_with_bins = members[0]._output_units, members[0]._made_with_bins
             self.estimators_ = members
             self.module_ = Ensemble([member.module_ for member in members], self._loss())
 
@@ -627,7 +635,6 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         have = {
             "residual": any(isinstance(part, WithShortcut) for part in module.modules()),
             "input_scaling": any(isinstance(layer, RobustScaling) for layer in layers),
-            "n_bins": any(isinstance(layer, PiecewiseLinear) for layer in layers),
         }
         for name, was_on in have.items():
             value = getattr(self, name, None)
@@ -636,6 +643,11 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
                     f"{type(self).__name__} cannot continue: it was fitted {'with' if was_on else 'without'} {name}, "
                     f"and now {name}={value!r}. Set it back, or start anew by fit with warm_start=False."
                 )
+        if self._made_with_bins != getattr(self, "n_bins", None):
+            raise ValueError(
+                f"{type(self).__name__} cannot continue: it was fitted with n_bins={self._made_with_bins}, and now "
+                f"n_bins={self.n_bins}. Set it back, or start anew by fit with warm_start=False."
+            )
 
     def _make_job(
         self,
@@ -700,8 +712,6 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     def _input_map(self, table: Table, start: nn.Sequential | None) -> InputMap:
         """Return what the network does to its inputs; one that is continued goes on doing it."""
         is_scaled, n_bins = getattr(self, "input_scaling", None) is not None, getattr(self, "n_bins", None)
-        if start is not None:
-            return input_map_of(layers_of(start)[0])
         if not is_scaled and n_bins is None:
             return AS_GIVEN
         if sparse.issparse(table.X):
@@ -710,6 +720,8 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
                 f"{type(self).__name__}: {active} needs dense X, as it would leave no zeros; got a sparse matrix. "
                 "Set it to None, scale with sklearn.preprocessing.MaxAbsScaler, or pass X.toarray()."
             )
+        if start is not None:
+            return input_map_of(layers_of(start)[0])
         return learn_input_map(table.X, table.weight, is_scaled, n_bins)
 
     def _hyperparameters(self, single_pass: bool) -> Hyperparameters:
@@ -817,6 +829,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         self.history_ = result.history
         self.best_iter_ = result.best_iter
         self._output_units = units
+        self._made_with_bins = getattr(self, "n_bins", None)
         for name in ("_passes", "estimators_"):
             self.__dict__.pop(name, None)
 

@@ -210,8 +210,14 @@ class BaseRegularizedNet(NeuralNet):
             If parameters or data are out of range or do not go together, before any training.
         """
         self._check_parameters(has_validation=X_val is not None)
-        X, y = self._check_samples(X, y, reset=not (self.warm_start and self.initialized_))
-        self._validation_ = self._check_validation(X_val, y_val)
+        before = self.__dict__.copy()
+        try:
+            X, y = self._check_samples(X, y, reset=not (self.warm_start and self.initialized_))
+            self._validation_ = self._check_validation(X_val, y_val)
+        except BaseException:  # what was learnt of refused samples would not fit the module
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
         self._first_samples_ = None if is_dataset(X) else SampleDataset(X).take(np.arange(min(2, get_len(X))))[0]
         try:
             super().fit(X, y, **fit_params)
@@ -420,7 +426,7 @@ class BaseRegularizedNet(NeuralNet):
             The others.
         """
         args, kwargs = super().get_params_for_optimizer(prefix, named_parameters)
-        if issubclass(self.optimizer, torch.optim.AdamW):
+        if isinstance(self.optimizer, type) and issubclass(self.optimizer, torch.optim.AdamW):
             # Its own default would act beside the net's `weight_decay`, and on biases.
             kwargs.setdefault("weight_decay", 0.0)
         return args, kwargs
@@ -455,6 +461,16 @@ class BaseRegularizedNet(NeuralNet):
             raise ValueError(
                 f"{name}: early_stopping=True needs a validation set, and train_split=None holds none out. Set "
                 "early_stopping=False, or train_split='auto'."
+            )
+        if self.early_stopping and self.callbacks == "disable":
+            raise ValueError(
+                f"{name}: early_stopping=True stops and restores by a callback, and callbacks='disable' leaves none. "
+                "Set early_stopping=False, or callbacks=None."
+            )
+        if isinstance(self.criterion, nn.Module):
+            raise TypeError(
+                f"criterion of {name} must be a class, made anew in every fit; got an instance of "
+                f"{type(self.criterion).__name__}. Pass the class, and its parameters as criterion__NAME."
             )
         if not self._watches_loss:
             if not self.early_stopping:
@@ -595,7 +611,7 @@ class BaseRegularizedNet(NeuralNet):
                 "early_stopping=False, pass X_val and y_val, or pass more data."
             )
         strata = self._strata(None if y is None else self._encode(y), n)
-        index = hold_out(table_of(X, n), strata, None, self.validation_fraction, self._training_seed())
+        index = hold_out(table_of(X, n), strata, None, self.validation_fraction, self._seed_)
         if len(index[1]) == 0:
             raise ValueError(
                 f"{name} holds out a validation set and keeps a sample of every class for training; got n_samples = "

@@ -42,9 +42,9 @@ class BestEpoch(Callback):
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Judge an epoch."""
         record, epoch = net.history[-1], len(net.history)
-        losses = [record["train_loss"], *([record["valid_loss"]] if "valid_loss" in record else [])]
+        losses = [record[name] for name in ("train_loss", "valid_loss") if name in record]  # a callback may be off
         finite = all(map(math.isfinite, losses)) and _is_finite(net.module_)
-        score = record["valid_score"] if "valid_score" in record else -losses[-1]
+        score = record["valid_score"] if "valid_score" in record else -losses[-1] if losses else 0.0
         judged = torch.tensor([float(score) if finite else math.nan]).double()
         is_impatient = bool(self._stopping_.update(judged, torch.empty(1, 0), epoch))
         if int(self._stopping_.best_iter) == epoch:

@@ -109,7 +109,8 @@ default={default}
         input_scaling : {{'robust'}} or None, default={default}
             What is done to the inputs first, by statistics of the training samples.  ``'robust'``: take off the median,
             divide by the interquartile range, and clip smoothly, ``z / sqrt(1 + (z / 3) ** 2)``, so that no outlier is
-            farther from 0 than 3.  Needs dense ``X``.""",
+            farther from 0 than 3.  In the precision of the training: where features lie far from 0, beside their
+            spread, give float64.  Needs dense ``X``.""",
     "n_bins": """
         n_bins : int or None, default={default}
             Number of intervals, at least 2, into which each input is cut at its quantiles; the network then also gets
@@ -177,7 +178,7 @@ default={default}
     "input_noise": """
         input_noise : float, default={default}
             Standard deviation of the Gaussian noise that is added to every input in training, in [0, inf), in units of
-            ``X`` as it is given: scale the features first.  Typically 0.05 to 0.3.""",
+            ``X`` as it is given, before any ``input_scaling``: scale the features first.  Typically 0.05 to 0.3.""",
     "swap_noise": """
         swap_noise : float, default={default}
             Probability that an input is swapped, in training, for the same feature of another sample of the batch, in

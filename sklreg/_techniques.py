@@ -92,6 +92,9 @@ def turned_off(network: BaseRegularizedMLP, names: Iterable[str]) -> dict[str, A
     # What early stopping alone watches would be refused; in a search for alpha it also judges the folds.
     if "early_stopping" in settings and network.scoring != "loss" and not hasattr(network, "alphas"):
         settings["scoring"] = "loss"
+    # The average goes on without early stopping: one technique is turned off, and not two.
+    if "early_stopping" in settings and "weight_averaging" not in settings and network.weight_averaging == "auto":
+        settings["weight_averaging"] = network._averaging_decay()
     return settings
 
 

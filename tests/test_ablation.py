@@ -65,6 +65,12 @@ def test_all_techniques_can_be_turned_off(data):
     assert bare.fit(*data).validation_scores_ is None
 
 
+def test_without_early_stopping_the_average_goes_on():
+    network = RegularizedMLPClassifier()
+    assert turned_off(network, ["early_stopping"]) == {"early_stopping": False, "weight_averaging": 0.99}
+    assert turned_off(network, ["early_stopping", "weight_averaging"])["weight_averaging"] == 0.0
+
+
 def test_a_search_for_alpha_keeps_its_score():
     network = ElasticNetMLPClassifierCV(scoring="accuracy", early_stopping=True)
     assert turned_off(network, ["early_stopping"]) == {"early_stopping": False}

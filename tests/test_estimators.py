@@ -85,6 +85,7 @@ def test_several_labels_are_as_good_as_one_model_for_each():
     assert (np.array(loss) < 0.8 * np.array(prior)).all()
 
 
+@pytest.mark.slow
 def test_outputs_of_a_linear_regression_do_not_influence_one_another(regression):
     X, y = regression
     Y = np.column_stack([y, 1000 * X[:, 0], np.full(len(y), 3.0)])
@@ -397,6 +398,7 @@ def test_grid_search_over_every_regularizer_in_a_pipeline(binary):
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_scores_with_one_and_two_jobs(binary):
     X, y = binary
     model = RegularizedMLPClassifier(**FAST, dropout=0.2, mixup_alpha=0.2, batch_size=32)

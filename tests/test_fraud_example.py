@@ -78,6 +78,7 @@ def test_script_gives_all_tables_and_figures(tmp_path):
     assert "right in 95.0% of the cases" in done.stdout
 
 
+@pytest.mark.slow
 def test_csv_with_gaps_and_words_for_the_target_is_taken(tmp_path, run):
     X, y = make_transactions(1_200, fraud_rate=0.1, random_state=1)
     X.loc[::7, "amount"] = np.nan

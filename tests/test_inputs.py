@@ -227,3 +227,52 @@ def test_stochastic_depth_leaves_layers_out_when_samples_are_drawn():
     samples = model.predict_samples(X, n_samples=40, random_state=0)
     is_without = np.isclose(samples, without, rtol=1e-6).all(axis=1)
     assert 5 < is_without.sum() < 35
+
+
+# What reviews have found ------------------------------------------------------------------------------------------
+
+
+def test_bins_are_not_between_numbers_that_differ_by_rounding():
+    x = np.random.default_rng(0).choice([0.1, 0.2, 0.3, 0.1 + 0.2], (200, 1))
+    bins = learn_input_map(x, None, False, 8).bins
+    assert bins.width.min() > 0.05
+
+
+def test_a_feature_that_is_mostly_one_value_is_cut_at_its_other_values():
+    x = np.zeros((200, 1))
+    x[:20, 0] = np.arange(1, 21)
+    assert len(learn_input_map(x, None, False, 8).bins.feature) >= 7
+
+
+def test_the_farthest_numbers_of_single_precision_are_clipped_and_tiny_spreads_are_none():
+    Z = X.astype(np.float32)
+    model = RegularizedMLPClassifier(**FAST, input_scaling="robust").fit(Z, y)
+    far = np.repeat(Z[:1], 4, axis=0)
+    far[:, 0] = [-3e38, -1e20, 1e20, 3e38]
+    assert_allclose(scaled(far, model)[:, 0], [-3, -3, 3, 3], rtol=1e-5)
+    Z[:, 0] *= 1e-42
+    assert np.isfinite(RegularizedMLPClassifier(**FAST, input_scaling="robust").fit(Z, y).predict_proba(Z)).all()
+
+
+@pytest.mark.parametrize("dead", range(4))
+@pytest.mark.parametrize("setting", [{"residual": True}, {"normalization": "layer"}], ids=str)
+def test_a_pruned_network_with_a_layer_that_says_nothing_predicts_the_same(setting, dead):
+    model = RegularizedMLPRegressor(**{**FAST, "hidden_layer_sizes": (8, 4, 4)}, **setting).fit(X, y)
+    linears = [part for part in model.module_.modules() if isinstance(part, torch.nn.Linear)]
+    with torch.no_grad():
+        linears[dead].weight.zero_()
+        for linear in linears:
+            linear.bias.add_(1)
+    assert_allclose(model.prune().predict(X), model.predict(X), rtol=1e-9)
+
+
+def test_another_number_of_bins_cannot_continue():
+    model = RegularizedMLPClassifier(**FAST, n_bins=4, warm_start=True).fit(X, y)
+    with pytest.raises(ValueError, match="fitted with n_bins=4, and now n_bins=8"):
+        model.set_params(n_bins=8).fit(X, y)
+
+
+def test_sparse_inputs_are_refused_also_when_continuing():
+    model = RegularizedMLPClassifier(**FAST, n_bins=4, warm_start=True).fit(X, y)
+    with pytest.raises(ValueError, match="needs dense X"):
+        model.fit(sparse.csr_array(X), y)

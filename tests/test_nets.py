@@ -743,3 +743,33 @@ def test_without_skorch_the_package_says_what_to_install(monkeypatch):
 def test_importing_the_package_leaves_skorch_alone():
     code = "import sys, sklreg; assert 'skorch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# What reviews have found ------------------------------------------------------------------------------------------
+
+
+def test_a_net_that_is_continued_holds_out_the_same_samples(two_classes):
+    X, y = two_classes
+    net = RegularizedNetClassifier(Net, max_epochs=1, warm_start=True, random_state=0)
+    held_out = []
+    for _ in range(2):
+        net.fit(X, y)
+        held_out.append(net.get_split_datasets(X, y)[1].indices)
+    assert held_out[0] == held_out[1]
+
+
+def test_a_refused_fit_leaves_a_net_as_it_was(two_classes):
+    X, y = two_classes
+    net = RegularizedNetClassifier(Net, max_epochs=2, random_state=0).fit(X, np.array(["a", "b"])[y])
+    before = net.predict(X)
+    with pytest.raises(ValueError, match="y_val"):
+        net.fit(X, np.array(["yy", "zz"])[y], X_val=X)
+    np.testing.assert_array_equal(net.predict(X), before)
+
+
+def test_what_would_take_early_stopping_away_is_refused(two_classes):
+    X, y = two_classes
+    with pytest.raises(ValueError, match="callbacks='disable' leaves none"):
+        RegularizedNetClassifier(Net, callbacks="disable").fit(X, y)
+    with pytest.raises(TypeError, match="criterion of RegularizedNetClassifier must be a class"):
+        RegularizedNetClassifier(Net, criterion=nn.CrossEntropyLoss(), class_weight="balanced").fit(X, y)

@@ -15,6 +15,7 @@ from sklreg._techniques import TECHNIQUES
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
+SLOW_PAGES = {"search.rst", "select_features.rst", "uncertainty.rst"}
 DOCS = sorted((ROOT / "docs").glob("**/*.rst"))
 # Those of one fit; what chooses between fits has their parameters and some that do not regularize.
 ESTIMATORS = [getattr(sklreg, name) for name in sklreg.__all__ if hasattr(getattr(sklreg, name), "partial_fit")]
@@ -74,7 +75,13 @@ def test_readme_has_python_to_run():
     assert markdown_blocks(README.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("page", [README, *DOCS], ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.slow] * (page.name in SLOW_PAGES), id=page.relative_to(ROOT).as_posix())
+        for page in [README, *DOCS]
+    ],
+)
 def test_code_of_page_runs(page, tmp_path, monkeypatch):
     """The blocks of a page run one after the other, as a reader would paste them."""
     monkeypatch.chdir(tmp_path)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 _CLIP = 3.0  # scaled inputs stay below this distance from 0
+_FARTHEST = 1e6  # what is farther is 3 in any case, and its square may overflow
 
 
 class InputScale(NamedTuple):
@@ -39,7 +40,7 @@ AS_GIVEN = InputMap(None, None)
 def scale_and_clip(x: Tensor, center: Tensor, scale: Tensor) -> Tensor:
     r"""Return :math:`z / \sqrt{1 + (z / 3)^2}` with ``z = (x - center) * scale``: near 0 that is ``z``, and never 3."""
     # One operation after the other, each with one rounding: a number is the same wherever it stands in memory.
-    z = (x - center).mul_(scale)
+    z = (x - center).mul_(scale).clamp_(-_FARTHEST, _FARTHEST)
     return z.div_((z / _CLIP).square_().add_(1).sqrt_())
 
 

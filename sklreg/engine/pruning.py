@@ -85,7 +85,8 @@ def prune(module: nn.Sequential) -> nn.Sequential:
         assert isinstance(skip, nn.Linear)
         is_used |= (skip.weight != 0).any(0)
     blocks[0].weight = blocks[0].weight[:, is_used]
-    if any(not len(block.bias) for block in blocks):  # nothing comes through: the last bias is all there is
+    if any(not len(block.bias) for block in blocks) and not any(block.is_fixed for block in blocks):
+        # Nothing comes through: the last bias is all there is.
         blocks = [blocks[-1]]
         blocks[0].weight = blocks[0].weight.new_zeros(len(blocks[0].bias), int(is_used.sum()))
     inputs = torch.nonzero(is_used)[:, 0]

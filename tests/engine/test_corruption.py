@@ -45,6 +45,7 @@ def test_a_source_draws_as_many_numbers_as_it_has_samples():
         assert not together[0, 5:].any()
 
 
+@pytest.mark.slow
 def test_noise_on_the_inputs_of_a_linear_model_is_ridge():
     """Bishop (1995), exactly: the mean of the squared error over the noise is the error plus a penalty."""
     generator = torch.Generator().manual_seed(0)
