@@ -318,7 +318,8 @@ class BaseRegularizedNet(NeuralNet):
 
     def _new_training(self, class_weight: dict[bool, Tensor | None]) -> Training:
         owner = type(self).__name__
-        seed, device = self._training_seed(), torch.device(self.device)
+        # Without a device the module stays where its user has put it, and numbers come from the CPU's generator.
+        seed, device = self._training_seed(), torch.device("cpu" if self.device is None else self.device)
         streams = Streams(seed, device)
         weights = self._weights()
         off = float("inf")

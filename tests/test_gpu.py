@@ -16,6 +16,7 @@ from sklearn.datasets import make_classification
 from sklearn.model_selection import GridSearchCV
 
 from sklreg import RegularizedMLPClassifier, batched_training
+from sklreg._inputs import learn_input_map
 from sklreg.engine import train
 
 pytestmark = [
@@ -30,7 +31,13 @@ VARIED = [
     {"l1": 2e-3, "l2": 1e-2, "mixup_alpha": 0.4, "label_smoothing": 0.1, "max_iter": 8},
     {"weight_decay": 0.5, "max_norm": 0.8, "max_grad_norm": 0.05, "dropout": 0.2, "data_seed": 1, "n": 199},
     {"learning_rate_init": 0.05, "swap_noise": 0.2, "weight_averaging": 0.9, "seed": 1, "max_iter": 12},
+    {"cutmix_alpha": 0.5, "focal_gamma": 1.5, "stochastic_depth": 0.3, "max_iter": 8},
 ]
+INPUT_MAP = learn_input_map(np.random.default_rng(0).normal(size=(60, 10)), None, True, 4)
+STATIC = [
+    {}, {"solver": "sgd"}, {"weighted": True}, {"n_validation": 0}, {"hidden": (16, 16), "residual": True},
+    {"input_map": INPUT_MAP},
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -55,7 +62,7 @@ def assert_close(a, b, tolerance):
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("normalization", [None, "batch", "layer"])
-@pytest.mark.parametrize("static", [{}, {"solver": "sgd"}, {"weighted": True}, {"n_validation": 0}], ids=str)
+@pytest.mark.parametrize("static", STATIC, ids=lambda static: "-".join(static))
 def test_row_of_a_stack_is_the_single_fit(make_jobs, dtype, normalization, static):
     jobs = make_jobs(VARIED, dtype=dtype, normalization=normalization, **static)
     for together, job in zip(train(jobs), jobs, strict=True):

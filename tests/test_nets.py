@@ -773,3 +773,27 @@ def test_what_would_take_early_stopping_away_is_refused(two_classes):
         RegularizedNetClassifier(Net, callbacks="disable").fit(X, y)
     with pytest.raises(TypeError, match="criterion of RegularizedNetClassifier must be a class"):
         RegularizedNetClassifier(Net, criterion=nn.CrossEntropyLoss(), class_weight="balanced").fit(X, y)
+
+
+def test_a_module_may_stay_where_it_is(two_classes):
+    X, y = two_classes
+    here, told = (
+        RegularizedNetClassifier(Net, max_epochs=2, device=d, random_state=0).fit(X, y) for d in (None, "cpu")
+    )
+    np.testing.assert_array_equal(here.predict_proba(X), told.predict_proba(X))
+
+
+def test_l2_of_a_layer_with_sparse_gradients_says_what_to_do():
+    class Words(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding, self.output = nn.EmbeddingBag(10, 4, sparse=True), nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.output(self.embedding(x))
+
+    X = np.random.default_rng(0).integers(0, 10, (60, 5))
+    net = RegularizedNetClassifier(Words, optimizer=torch.optim.SGD, l2=0.1, weight_decay=0.0, max_epochs=1)
+    with pytest.raises(ValueError, match="needs dense gradients.*embedding.weight"):
+        net.fit(X, X[:, 0] % 2)
+    net.set_params(l2={"output.*": 0.1}).fit(X, X[:, 0] % 2)

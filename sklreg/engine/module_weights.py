@@ -99,6 +99,7 @@ class WeightRegularizer:
     def __init__(
         self, weights: list[Weight], optimizers: Iterable[torch.optim.Optimizer], strengths: Strengths, owner: str
     ) -> None:
+        self._owner = owner
         names = [weight.name for weight in weights]
         l1, l2, decay = (
             strength_by_name(getattr(strengths, what), names, f"{what} of {owner}")
@@ -134,6 +135,11 @@ class WeightRegularizer:
         for term in self._moving():
             if term.has_l2:
                 assert term.tensor.grad is not None
+                if term.tensor.grad.is_sparse:
+                    raise ValueError(
+                        f"l2 of {self._owner} needs dense gradients, as it moves every weight; those of {term.name!r} "
+                        "are sparse. Make its layer with sparse=False, or set its l2 to 0 (l2 may be a dict)."
+                    )
                 term.penalty.add_smooth_gradient(term.tensor.grad, term.tensor)
                 if term.needs_value:
                     smooth = term.penalty._replace(l1=torch.zeros_like(term.penalty.l1))
