@@ -214,7 +214,7 @@ def small_fit(seed):
     return model.fit(X[:20], y[:20]).coefs_[0]
 
 
-@pytest.mark.parametrize("max_models", [None, 64])
+@pytest.mark.parametrize("max_models", [pytest.param(None, marks=pytest.mark.slow), 64])
 def test_a_thousand_tasks(trainings, max_models):
     with batched_training(max_models=max_models):
         together = Parallel()(delayed(small_fit)(seed % 10) for seed in range(1000))

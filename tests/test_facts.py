@@ -81,7 +81,7 @@ def test_p3_l1_stops_at_three_quarters_and_at_exactly_zero_and_l2_never_does(kin
     assert_allclose(minimize(kind, gradient, 1.0, l2=2.0, momentum=momentum), 0.5, atol=1e-5)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 @given(mu=st.floats(-3, 3), strength=st.floats(0, 3))
 def test_p4_the_minimum_of_the_scalar_lasso_is_the_soft_threshold(mu, strength):
     expected = np.sign(mu) * max(abs(mu) - strength, 0)

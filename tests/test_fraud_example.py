@@ -69,6 +69,7 @@ def assert_complete(done: Done, output: Path) -> None:
         assert (output / name).stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_script_gives_all_tables_and_figures(tmp_path):
     command = [sys.executable, SCRIPT, *QUICK, "--max-rows", "2000", "--output", tmp_path / "figures"]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **ONE_THREAD}, check=False)

@@ -15,7 +15,7 @@ from sklreg._techniques import TECHNIQUES
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
-SLOW_PAGES = {"search.rst", "select_features.rst", "uncertainty.rst"}
+SLOW_PAGES = {"ablation.rst", "imbalanced.rst", "index.rst", "search.rst", "select_features.rst", "uncertainty.rst"}
 DOCS = sorted((ROOT / "docs").glob("**/*.rst"))
 # Those of one fit; what chooses between fits has their parameters and some that do not regularize.
 ESTIMATORS = [getattr(sklreg, name) for name in sklreg.__all__ if hasattr(getattr(sklreg, name), "partial_fit")]
