@@ -714,12 +714,6 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         is_scaled, n_bins = getattr(self, "input_scaling", None) is not None, getattr(self, "n_bins", None)
         if not is_scaled and n_bins is None:
             return AS_GIVEN
-        if sparse.issparse(table.X):
-            active = f"input_scaling={self.input_scaling!r}" if is_scaled else f"n_bins={n_bins}"
-            raise ValueError(
-                f"{type(self).__name__}: {active} needs dense X, as it would leave no zeros; got a sparse matrix. "
-                "Set it to None, scale with sklearn.preprocessing.MaxAbsScaler, or pass X.toarray()."
-            )
         if start is not None:
             return input_map_of(layers_of(start)[0])
         return learn_input_map(table.X, table.weight, is_scaled, n_bins)
@@ -1041,9 +1035,9 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         return "module_" in self.__dict__
 
     def __sklearn_tags__(self) -> Tags:
-        """Return scikit-learn's tags: sparse input is taken, unless zeros would not stay zeros."""
+        """Return scikit-learn's tags: sparse input is taken."""
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = getattr(self, "input_scaling", None) is None and getattr(self, "n_bins", None) is None
+        tags.input_tags.sparse = True
         return tags
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 
 from sklreg.engine import Bins, InputMap, InputScale, scale_and_clip
 
@@ -15,48 +16,54 @@ _LEAST_WIDTH = 1e-5  # of a bin, as a share of the distance from the first edge 
 _LEAST_SPREAD = 1e-30  # of a feature; its reciprocal is finite in single precision
 
 
-def learn_input_map(X: Array, weight: Array | None, is_scaled: bool, n_bins: int | None) -> InputMap:
-    """Return what is to be done to inputs like ``X`` ``(n, d)``, of which a sample counts by its ``weight``."""
-    scale, bins = None, None
-    if is_scaled:
-        scale = _robust_scale(X, weight)
-        X = scale_and_clip(torch.from_numpy(X), *scale).numpy()
-    if n_bins is not None:
-        bins = _bins(X, weight, n_bins)
-    return InputMap(scale, bins)
+def learn_input_map(X: Any, weight: Array | None, is_scaled: bool, n_bins: int | None) -> InputMap:
+    """Return what is to be done to inputs like ``X`` ``(n, d)``, of which a sample counts by its ``weight``.
+
+    One column after the other, so that sparse inputs are never dense as a whole.
+    """
+    if sparse.issparse(X):
+        X = X.tocsc()
+    scales: list[tuple[float, float]] = []
+    edges: list[Array] = []
+    for j in range(X.shape[1]):
+        x = X[:, [j]].toarray()[:, 0] if sparse.issparse(X) else X[:, j]
+        if is_scaled:
+            scales.append(_robust_scale(x, weight))
+            center_and_scale = torch.from_numpy(np.array(scales[-1], dtype=x.dtype))
+            x = scale_and_clip(torch.from_numpy(x), *center_and_scale).numpy()
+        if n_bins is not None:
+            edges.append(_edges(x, weight, n_bins))
+    scale = InputScale(*torch.from_numpy(np.array(scales, dtype=X.dtype)).unbind(1)) if is_scaled else None
+    return InputMap(scale, None if n_bins is None else _bins(edges, X.dtype))
 
 
-def _robust_scale(X: Array, weight: Array | None) -> InputScale:
+def _robust_scale(x: Array, weight: Array | None) -> tuple[float, float]:
     """Return the median, and the reciprocal of the interquartile range.
 
     Of a feature whose quartiles are equal the half range takes its place, as in RealMLP (Holzmueller et al., 2024); a
     constant one is 0.
     """
-    lower, median, upper = _quantiles(X, weight, np.array([0.25, 0.5, 0.75]))
-    spread = np.where(upper > lower, upper - lower, np.ptp(X, axis=0) / 2)
-    scale = np.divide(1, spread, out=np.zeros_like(spread), where=spread > _LEAST_SPREAD)
-    return InputScale(torch.from_numpy(median), torch.from_numpy(scale))
+    lower, median, upper = _quantiles(x, weight, np.array([0.25, 0.5, 0.75])).astype(np.float64).tolist()
+    spread = upper - lower if upper > lower else float(np.ptp(x)) / 2
+    return median, 1 / spread if spread > _LEAST_SPREAD else 0.0
 
 
-def _bins(X: Array, weight: Array | None, n_bins: int) -> Bins:
-    """Cut every feature at its quantiles; one of two values is a bin by itself already, and gets none.
+def _edges(x: Array, weight: Array | None, n_bins: int) -> Array:
+    """Return the distinct quantiles; one of two values is a bin by itself already, and needs none.
 
     Where nearly all samples have one value, the quantiles are those of the distinct values.
     """
     shares = np.linspace(0, 1, n_bins + 1)
-    edges = _quantiles(X, weight, shares)
-    feature: list[int] = []
-    starts, widths = [X[:0, 0]], [X[:0, 0]]
-    for j, of_feature in enumerate(edges.T):
-        distinct = _apart(np.unique(of_feature))
-        if len(distinct) <= 2:
-            values = _apart(np.unique(X[:, j]))
-            distinct = _apart(np.unique(_quantiles(values[:, None], None, shares)))
-        if len(distinct) > 2:
-            feature += [j] * (len(distinct) - 1)
-            starts.append(distinct[:-1])
-            widths.append(np.diff(distinct))
-    return Bins(tuple(feature), torch.from_numpy(np.concatenate(starts)), torch.from_numpy(np.concatenate(widths)))
+    edges = _apart(_quantiles(x, weight, shares))
+    return edges if len(edges) > 2 else _apart(_quantiles(_apart(np.unique(x)), None, shares))
+
+
+def _bins(edges: list[Array], dtype: Any) -> Bins:
+    of_feature = [(j, edge) for j, edge in enumerate(edges) if len(edge) > 2]
+    feature = [j for j, edge in of_feature for _ in edge[1:]]
+    start = np.concatenate([np.empty(0, dtype), *(edge[:-1] for _, edge in of_feature)])
+    width = np.concatenate([np.empty(0, dtype), *(np.diff(edge) for _, edge in of_feature)])
+    return Bins(tuple(feature), torch.from_numpy(start), torch.from_numpy(width))
 
 
 def _apart(values: Array) -> Array:
@@ -69,17 +76,12 @@ def _apart(values: Array) -> Array:
     return np.array(kept, dtype=values.dtype)
 
 
-def _quantiles(X: Array, weight: Array | None, shares: Array) -> Array:
-    """Return for each of ``shares`` the least value that so much of the weight does not exceed, ``(len(shares), d)``.
+def _quantiles(x: Array, weight: Array | None, shares: Array) -> Array:
+    """Return for each of ``shares`` the least value that so much of the weight does not exceed.
 
     Always a value that occurs, and the same for a weight of two as for two samples.
     """
-    order = np.argsort(X, axis=0, kind="stable")
-    weight = np.ones(len(X)) if weight is None else weight
-    quantiles = np.empty((len(shares), X.shape[1]), dtype=X.dtype)
-    for j, of_feature in enumerate(order.T):
-        below = np.cumsum(weight[of_feature])
-        # A little less, as sums of weights round otherwise than those of copies.
-        places = np.searchsorted(below, shares * below[-1] * (1 - 1e-12))
-        quantiles[:, j] = X[of_feature[places], j]
-    return quantiles
+    order = np.argsort(x, kind="stable")
+    below = np.arange(1.0, len(x) + 1) if weight is None else np.cumsum(weight[order])
+    # A little less, as sums of weights round otherwise than those of copies.
+    return np.asarray(x[order[np.searchsorted(below, shares * below[-1] * (1 - 1e-12))]])

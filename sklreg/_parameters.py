@@ -110,12 +110,12 @@ default={default}
             What is done to the inputs first, by statistics of the training samples.  ``'robust'``: take off the median,
             divide by the interquartile range, and clip smoothly, ``z / sqrt(1 + (z / 3) ** 2)``, so that no outlier is
             farther from 0 than 3.  In the precision of the training: where features lie far from 0, beside their
-            spread, give float64.  Needs dense ``X``.""",
+            spread, give float64.""",
     "n_bins": """
         n_bins : int or None, default={default}
             Number of intervals, at least 2, into which each input is cut at its quantiles; the network then also gets
             the input's position in each (piecewise-linear encoding).  ``coefs_[0]`` has a row for each input and,
-            behind these, each interval.  An input of two values gets none.  Typically 8 to 48.  Needs dense ``X``.""",
+            behind these, each interval.  An input of two values gets none.  Typically 8 to 48.""",
     "l1": """
         l1 : float, default={default}
             Strength of the L1 penalty on weights, in [0, inf).  It acts by its proximal operator after every step, in
