@@ -20,26 +20,16 @@ from sklreg import (
 )
 
 FEW_EPOCHS = {"max_iter": 25, "learning_rate_init": 0.01}
-SETTINGS = [
-    {},
-    {"normalization": "batch"},
-    {"normalization": "layer", "activation": "silu"},
-    {"l1": 1e-4},
-    {"batch_size": 32, "max_iter": 15},
-    {"batch_size": "full", "early_stopping": False, "learning_rate": "cosine"},
-    {"hidden_layer_sizes": (), "learning_rate_init": 0.05},
-    {"solver": "sgd", "learning_rate_init": 0.05, "max_norm": 4.0, "max_grad_norm": 10.0},
-]
+SMALL = {**FEW_EPOCHS, "hidden_layer_sizes": (50,)}  # beside the defaults
 INSTANCES = [
-    *(RegularizedMLPClassifier(**{**FEW_EPOCHS, **setting}) for setting in SETTINGS[:4]),
-    # What the two have in common is checked once.
-    *(RegularizedMLPRegressor(**{**FEW_EPOCHS, **setting}) for setting in (SETTINGS[0], *SETTINGS[4:])),
-    RegularizedMLPClassifier(**FEW_EPOCHS, scoring="accuracy"),
-    RegularizedMLPRegressor(**FEW_EPOCHS, scoring="neg_mean_absolute_error"),
-    RegularizedMLPClassifier(**FEW_EPOCHS, n_members=2),
+    RegularizedMLPClassifier(**FEW_EPOCHS),
+    RegularizedMLPRegressor(**FEW_EPOCHS),
+    RegularizedMLPClassifier(**SMALL, normalization="batch"),
+    RegularizedMLPRegressor(**{**SMALL, "hidden_layer_sizes": (), "learning_rate_init": 0.05}),
+    RegularizedMLPRegressor(**SMALL, batch_size="full", early_stopping=False, learning_rate="cosine"),
+    RegularizedMLPClassifier(**SMALL, n_members=2),
     RegularizedMLPClassifier((16, 16), **FEW_EPOCHS, residual=True, input_scaling="robust", n_bins=4, focal_gamma=0.5),
     ElasticNetMLPClassifier(**FEW_EPOCHS),
-    ElasticNetMLPClassifier(**{**FEW_EPOCHS, "penalty_groups": "features", "max_iter": 15}),
     ElasticNetMLP(**{**FEW_EPOCHS, "hidden_layer_sizes": (), "learning_rate_init": 0.05}, n_members=2),
     ElasticNetMLP(**{**FEW_EPOCHS, "penalty_groups": "hierarchical", "max_iter": 15}),
     ElasticNetMLPCV(**FEW_EPOCHS, alphas=[1e-4], cv=2),
@@ -48,11 +38,30 @@ INSTANCES = [
         ElasticNetMLP((8,), max_iter=5, early_stopping=False), n_resamples=2, alphas=[1e-2, 1e-3], threshold=0.0
     ),
 ]
+# What the two have in common is checked once.
+MORE_INSTANCES = [
+    RegularizedMLPClassifier(**SMALL, normalization="layer", activation="silu"),
+    RegularizedMLPClassifier(**SMALL, l1=1e-4),
+    RegularizedMLPClassifier(**SMALL, scoring="accuracy"),
+    RegularizedMLPRegressor(**SMALL, scoring="neg_mean_absolute_error"),
+    RegularizedMLPRegressor(**{**SMALL, "batch_size": 32, "max_iter": 15}),
+    RegularizedMLPRegressor(
+        **{**SMALL, "solver": "sgd", "learning_rate_init": 0.05, "max_norm": 4.0, "max_grad_norm": 10.0}
+    ),
+    ElasticNetMLPClassifier(**{**FEW_EPOCHS, "penalty_groups": "features", "max_iter": 15}),
+]
 
 
 @pytest.mark.filterwarnings("ignore:.*has dropped all")
 @parametrize_with_checks(INSTANCES)
 def test_estimator_keeps_scikit_learns_contract(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*has dropped all")
+@parametrize_with_checks(MORE_INSTANCES)
+def test_estimator_with_other_settings_keeps_scikit_learns_contract(estimator, check):
     check(estimator)
 
 
