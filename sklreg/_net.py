@@ -173,9 +173,9 @@ class BaseRegularizedNet(NeuralNet):
     def _strata(self, targets: Array | None, n: int) -> NDArray[np.int64]:
         """Return for each sample the stratum whose share a validation set must keep."""
 
-    @abstractmethod
-    def _class_weight_of(self, targets: Array) -> Array:
-        """Return the weight of every class, learnt from the targets of all samples."""
+    def _class_weights(self, dataset_train: Any, dataset_valid: Any, y: Any) -> dict[bool, Tensor | None]:
+        """Return the weight of every class, in training and in validation, where there are classes that have one."""
+        return {True: None, False: None}
 
     # Fitting --------------------------------------------------------------------------------------------------
 
@@ -463,10 +463,12 @@ class BaseRegularizedNet(NeuralNet):
                 f"{name}: early_stopping=True needs a validation set, and train_split=None holds none out. Set "
                 "early_stopping=False, or train_split='auto'."
             )
-        if self.early_stopping and self.callbacks == "disable":
+        is_cut_off = self.callbacks == "disable" or vars(self).get("callbacks__early_stopping", True) is None
+        if self.early_stopping and is_cut_off:
+            what = "callbacks='disable'" if self.callbacks == "disable" else "callbacks__early_stopping=None"
             raise ValueError(
-                f"{name}: early_stopping=True stops and restores by a callback, and callbacks='disable' leaves none. "
-                "Set early_stopping=False, or callbacks=None."
+                f"{name}: early_stopping=True stops and restores by a callback, which {what} takes away. Set "
+                f"early_stopping=False, or leave {what} out."
             )
         if isinstance(self.criterion, nn.Module):
             raise TypeError(
@@ -628,14 +630,7 @@ class BaseRegularizedNet(NeuralNet):
                 f"{name}: early_stopping=True needs a validation set, and train_split={self.train_split!r} gave none. "
                 "Set early_stopping=False, or train_split='auto'."
             )
-        class_weight: dict[bool, Tensor | None] = {True: None, False: None}
-        if self.class_weight is not None:
-            of_class = self._class_weight_of(_targets_of(dataset_train, name) if y is None else self._encode(y))
-            for training, dataset in ((True, dataset_train), (False, dataset_valid)):
-                if dataset is not None:
-                    mean = of_class[_targets_of(dataset, name)].mean()
-                    class_weight[training] = torch.from_numpy(of_class / mean).to(self.device)
-        self._training_ = self._new_training(class_weight)
+        self._training_ = self._new_training(self._class_weights(dataset_train, dataset_valid, y))
         smallest = EpochBatches(len(dataset_train), self._batch_size(dataset_train), np.random.default_rng(0)).smallest
         has_batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.module_.modules())
         for what, needs in (
@@ -722,7 +717,7 @@ class BaseRegularizedNet(NeuralNet):
         if changed is None or get_len(changed) != n:
             raise ValueError(
                 f"augmentation of {type(self).__name__} must return as many samples as it is given; it was given {n} "
-                f"and returned {None if changed is None else get_len(changed)}."
+                f"and returned {None if changed is None else get_len(changed)}. Return the changed batch, whole."
             )
         return changed
 
@@ -874,10 +869,10 @@ def _check_finite(part: Any, name: str) -> None:
         raise ValueError(f"Input X of {name} contains NaN or infinity. Impute or leave out these samples.")
 
 
-def _targets_of(dataset: Any, owner: str) -> Array:
+def targets_of(dataset: Any, owner: str) -> Array:
     """Return the targets of a dataset, or of a part of one."""
     if isinstance(dataset, Subset):
-        of_all = _targets_of(dataset.dataset, owner)
+        of_all = targets_of(dataset.dataset, owner)
         return np.asarray(of_all[np.asarray(dataset.indices)])
     y = getattr(dataset, "targets", getattr(dataset, "y", None))
     if y is None:

@@ -33,7 +33,8 @@ class BaseMLPRegressor(MultiOutputMixin, RegressorMixin, BaseRegularizedMLP):
         values = y.reshape(len(y), -1).astype(np.float64)
         if values.shape[1] != self._n_outputs:
             raise ValueError(
-                f"{type(self).__name__} was fitted on {self._n_outputs} target(s); got y of shape {y.shape}."
+                f"{type(self).__name__} was fitted on {self._n_outputs} target(s); got y of shape {y.shape}. "
+                "Pass as many, or fit anew."
             )
         return values
 

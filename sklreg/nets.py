@@ -17,7 +17,7 @@ from skorch.utils import data_from_dataset, to_numpy
 from torch import Tensor, nn
 
 from sklreg._labels import balanced_class_weight, check_label_smoothing, encode_labels, given_class_weight
-from sklreg._net import Array, BaseRegularizedNet
+from sklreg._net import Array, BaseRegularizedNet, targets_of
 from sklreg._net_losses import CrossEntropy, HalfSquaredError, Targets, as_columns
 from sklreg._parameters import CLASS_ATTRIBUTE, NET_ATTRIBUTES, NET_DESCRIPTIONS, document
 from sklreg.engine import Strength, smooth_labels
@@ -177,10 +177,21 @@ class RegularizedNetClassifier(BaseRegularizedNet, NeuralNetClassifier):
     def _strata(self, targets: Array | None, n: int) -> NDArray[np.int64]:
         return np.zeros(n, dtype=np.int64) if targets is None else targets
 
-    def _class_weight_of(self, targets: Array) -> Array:
+    def _class_weights(self, dataset_train: Any, dataset_valid: Any, y: Any) -> dict[bool, Tensor | None]:
+        class_weight = super()._class_weights(dataset_train, dataset_valid, y)
+        if self.class_weight is None:
+            return class_weight
+        name = type(self).__name__
         if isinstance(self.class_weight, dict):
-            return given_class_weight(self.class_weight, self.classes_, type(self).__name__)
-        return balanced_class_weight(np.bincount(targets, minlength=len(self.classes_)).astype(float))
+            of_class = given_class_weight(self.class_weight, self.classes_, name)
+        else:  # by all samples of the fit, held out or not
+            codes = targets_of(dataset_train, name) if y is None else self._encode(y)
+            of_class = balanced_class_weight(np.bincount(codes, minlength=len(self.classes_)).astype(float))
+        for training, dataset in ((True, dataset_train), (False, dataset_valid)):
+            if dataset is not None:
+                mean = of_class[targets_of(dataset, name)].mean()
+                class_weight[training] = torch.from_numpy(of_class / mean).to(self.device)
+        return class_weight
 
     # Loss -----------------------------------------------------------------------------------------------------
 
@@ -334,7 +345,8 @@ class RegularizedNetRegressor(BaseRegularizedNet, NeuralNetRegressor):
         values = y.reshape(len(y), -1).astype(np.float64)
         if values.shape[1] != self._n_targets_:
             raise ValueError(
-                f"{type(self).__name__} was fitted on {self._n_targets_} target(s); got y of shape {y.shape}."
+                f"{type(self).__name__} was fitted on {self._n_targets_} target(s); got y of shape {y.shape}. "
+                "Pass as many, or fit anew."
             )
         return np.asarray(values)
 
@@ -343,9 +355,6 @@ class RegularizedNetRegressor(BaseRegularizedNet, NeuralNetRegressor):
 
     def _strata(self, targets: Array | None, n: int) -> NDArray[np.int64]:
         return np.zeros(n, dtype=np.int64)
-
-    def _class_weight_of(self, targets: Array) -> Array:
-        raise NotImplementedError("There are no classes.")
 
     def _targets(self, y: Tensor, output: Tensor | None, training: bool) -> Targets:
         return Targets(as_columns(y.to(self.device)))

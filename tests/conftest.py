@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import runpy
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -89,3 +92,26 @@ def trainings(monkeypatch):
 def trained_jobs(monkeypatch):
     """Return the jobs of every call of the engine."""
     return record_trainings(monkeypatch, list)
+
+
+class Done(NamedTuple):
+    """How a script ended, by the names of ``subprocess``."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def run_script(capsys):
+    """Return a function that runs the ``main`` of a script in this process, which spares the imports."""
+
+    def call(script: Path, *arguments: str | Path) -> Done:
+        main = runpy.run_path(str(script))["main"]
+        try:
+            returncode = main([str(argument) for argument in arguments])
+        except SystemExit as stop:  # argparse
+            returncode = stop.code
+        return Done(returncode, *capsys.readouterr())
+
+    return call

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import runpy
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -28,28 +27,13 @@ QUICK = ["--quick", "--repeats", "2", "--jobs", "1", "--epochs", "4"]
 pytestmark = pytest.mark.skipif(not SCRIPT.is_file(), reason="the examples are not here")
 
 
-class Done(NamedTuple):
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 @pytest.fixture
-def run(capsys):
-    """Run the script's ``main`` in this process, which spares the imports."""
-
-    def call(*arguments: str | Path) -> Done:
-        main = runpy.run_path(str(SCRIPT))["main"]
-        try:
-            returncode = main([str(argument) for argument in arguments])
-        except SystemExit as stop:  # argparse
-            returncode = stop.code
-        return Done(returncode, *capsys.readouterr())
-
-    return call
+def run(run_script):
+    """Run the script's ``main`` in this process."""
+    return partial(run_script, SCRIPT)
 
 
-def assert_complete(done: Done, output: Path) -> None:
+def assert_complete(done, output):
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     figure = r"\d\.\d{3} ± \d\.\d{3}"
@@ -73,7 +57,7 @@ def assert_complete(done: Done, output: Path) -> None:
 def test_script_gives_all_tables_and_figures(tmp_path):
     command = [sys.executable, SCRIPT, *QUICK, "--max-rows", "2000", "--output", tmp_path / "figures"]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **ONE_THREAD}, check=False)
-    assert_complete(Done(done.returncode, done.stdout, done.stderr), tmp_path / "figures")
+    assert_complete(done, tmp_path / "figures")
     assert "Of 10,000 rows 2,000 are drawn" in done.stdout
     assert "2,000 rows, 19 columns (2 of them strings), 100 frauds (5.00%)" in done.stdout
     assert "right in 95.0% of the cases" in done.stdout

@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device"),
 ]
 # A product sums in another order in a stack, and Adam's first steps go by the sign of a gradient however small.
-TOLERANCE = {torch.float32: 1e-1, torch.float64: 1e-8}
+TOLERANCE = {torch.float32: 1e-2, torch.float64: 1e-8}
 VARIED = [
     {},
     {"dropout": 0.5, "input_dropout": 0.1, "input_noise": 0.3, "seed": 1, "max_iter": 9, "data_seed": 1},
@@ -64,7 +64,10 @@ def assert_close(a, b, tolerance):
 @pytest.mark.parametrize("normalization", [None, "batch", "layer"])
 @pytest.mark.parametrize("static", STATIC, ids=lambda static: "-".join(static))
 def test_row_of_a_stack_is_the_single_fit(make_jobs, dtype, normalization, static):
-    jobs = make_jobs(VARIED, dtype=dtype, normalization=normalization, **static)
+    # In single precision differences grow from step to step: a bias before batch normalization goes by the sign of
+    # rounding errors, and its running mean is behind.
+    short = {"max_iter": 3, "learning_rate_init": 1e-3} if dtype == torch.float32 else {}
+    jobs = make_jobs([{**varied, **short} for varied in VARIED], dtype=dtype, normalization=normalization, **static)
     for together, job in zip(train(jobs), jobs, strict=True):
         assert_close(together, train([job])[0], TOLERANCE[dtype])
         assert next(together.module.parameters()).device.type == "cpu"

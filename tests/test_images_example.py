@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import runpy
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,26 +22,11 @@ ROWS = [
 pytestmark = pytest.mark.skipif(not SCRIPT.is_file(), reason="the examples are not here")
 
 
-class Done(NamedTuple):
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 @pytest.fixture
-def run(capsys, monkeypatch):
+def run(run_script, monkeypatch):
     """Run the script's ``main`` in this process, on the CPU."""
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-
-    def call(*arguments: str | Path) -> Done:
-        main = runpy.run_path(str(SCRIPT))["main"]
-        try:
-            returncode = main([str(argument) for argument in arguments])
-        except SystemExit as stop:  # argparse
-            returncode = stop.code
-        return Done(returncode, *capsys.readouterr())
-
-    return call
+    return partial(run_script, SCRIPT)
 
 
 @pytest.fixture

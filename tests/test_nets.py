@@ -769,8 +769,10 @@ def test_a_refused_fit_leaves_a_net_as_it_was(two_classes):
 
 def test_what_would_take_early_stopping_away_is_refused(two_classes):
     X, y = two_classes
-    with pytest.raises(ValueError, match="callbacks='disable' leaves none"):
-        RegularizedNetClassifier(Net, callbacks="disable").fit(X, y)
+    for gone in ({"callbacks": "disable"}, {"callbacks__early_stopping": None}):
+        with pytest.raises(ValueError, match="stops and restores by a callback, which"):
+            RegularizedNetClassifier(Net, **gone).fit(X, y)
+        RegularizedNetClassifier(Net, **gone, early_stopping=False, max_epochs=1).fit(X, y)
     with pytest.raises(TypeError, match="criterion of RegularizedNetClassifier must be a class"):
         RegularizedNetClassifier(Net, criterion=nn.CrossEntropyLoss(), class_weight="balanced").fit(X, y)
 

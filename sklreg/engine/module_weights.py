@@ -253,7 +253,7 @@ def _check_optimizer(optimizer: torch.optim.Optimizer, group: dict[str, Any], wh
             "sign of the criterion."
         )
     if needs_steps and group.get("momentum", 0) >= 1:
-        raise ValueError(f"{what} needs a momentum of {kind} in [0, 1); got {group['momentum']}.")
+        raise ValueError(f"{what} needs a momentum of {kind} in [0, 1); got {group['momentum']}. Lower it.")
 
 
 def _bounds(max_norm: Strength, names: list[str], owner: str) -> dict[str, float]:
