@@ -32,8 +32,8 @@ from quality import Data, encoded, load, read
 Array = NDArray[Any]
 TABLES = ("adult", "credit_default_taiwan", "electricity", "jm1", "letter", "phoneme", "segment", "waveform_40")
 PLAIN = {
-    "hidden_layer_sizes": (64, 64), "activation": "relu", "weight_decay": 0.0, "learning_rate_init": 1e-3,
-    "batch_size": 256, "max_iter": 100, "early_stopping": False,
+    "hidden_layer_sizes": (64, 64), "activation": "relu", "weight_decay": 0.0, "solver": "adam",
+    "learning_rate_init": 1e-3, "batch_size": 256, "max_iter": 100, "early_stopping": False,
 }  # fmt: skip
 N_BINS = 15
 _N_SAMPLES = 100

@@ -58,7 +58,7 @@ def contestants(hidden, d, batch, epochs, dtype):
     """Return what is to be fitted, by name."""
     made = {
         "sklreg": RegularizedMLPClassifier(
-            hidden, activation="relu", weight_decay=0.0, l2=1e-4, batch_size=batch, max_iter=epochs,
+            hidden, activation="relu", weight_decay=0.0, l2=1e-4, solver="adam", batch_size=batch, max_iter=epochs,
             early_stopping=False, random_state=0, device="cpu",
         ),
         "scikit-learn": MLPClassifier(

@@ -200,7 +200,7 @@ def pipeline(model) -> Pipeline:
 def network(seed: int, max_iter: int, **parameters) -> RegularizedMLPClassifier:
     """Return a network.  float32 is faster, and exact enough."""
     # As scikit-learn's, beside which it is shown; its regularizers are what differs.
-    settings = {"activation": "relu", "learning_rate_init": 1e-3, "weight_decay": 0.01} | parameters
+    settings = {"activation": "relu", "solver": "adam", "learning_rate_init": 1e-3, "weight_decay": 0.01} | parameters
     return RegularizedMLPClassifier(LAYERS, max_iter=max_iter, dtype="float32", random_state=seed, **settings)
 
 

@@ -40,6 +40,7 @@ network = RegularizedMLPClassifier(
     activation="relu",
     weight_decay=0.0,
     early_stopping=False,
+    solver="adam",
     learning_rate_init=5e-3,
     learning_rate="cosine",
     batch_size=64,

@@ -36,6 +36,7 @@ network = RegularizedMLPClassifier(
     (32, 32),
     activation="relu",
     weight_decay=0.0,
+    solver="adam",
     learning_rate_init=3e-3,
     learning_rate="cosine",
     batch_size=100,

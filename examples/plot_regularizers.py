@@ -38,6 +38,7 @@ common = {
     "hidden_layer_sizes": (64, 64),
     "activation": "relu",
     "weight_decay": 0.0,
+    "solver": "adam",
     "learning_rate_init": 1e-3,
     "batch_size": 50,
     "max_iter": MAX_ITER,

@@ -40,6 +40,7 @@ X_train, X_held_out, y_train, y_held_out = train_test_split(X, y, test_size=0.5,
 settings = {
     "activation": "relu",
     "weight_decay": 1e-4,
+    "solver": "adam",
     "learning_rate_init": 0.01,
     "max_iter": 300,
     "early_stopping": False,
@@ -95,8 +96,8 @@ X, y = make_classification(
 X_train, X_test, y_train, y_test = train_test_split(X.astype(np.float32), y, train_size=1_500, random_state=0)
 
 plain = RegularizedMLPClassifier(
-    (100,), activation="relu", weight_decay=0.0, learning_rate_init=3e-3, max_iter=60, early_stopping=False,
-    random_state=0,
+    (100,), activation="relu", weight_decay=0.0, solver="adam", learning_rate_init=3e-3, max_iter=60,
+    early_stopping=False, random_state=0,
 )  # fmt: skip
 classifiers = {
     "no regularization": plain,

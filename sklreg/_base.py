@@ -678,7 +678,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             activation=self.activation,
             normalization=self.normalization,
             loss=self._loss(),
-            solver=self.solver,
+            solver=self._resolve_solver(),
             schedule="constant" if single_pass else self.learning_rate,
             n_batches=count_batches(n_train, self._resolve_batch_size(n_train)),
             has_validation=validation_set is not None,
@@ -751,6 +751,11 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         if self.weight_averaging == "auto":
             return _USUAL_AVERAGING if self.early_stopping else 0.0
         return float(self.weight_averaging)
+
+    def _resolve_solver(self) -> str:
+        """Return the engine's name of the solver; a linear model has no layers to set off against each other."""
+        is_linear = not _layer_sizes(self.hidden_layer_sizes, type(self).__name__)
+        return "adam" if self.solver == "scaled_adam" and is_linear else self.solver
 
     def _resolve_dtype(self, X: Any, device: torch.device) -> torch.dtype:
         if self.dtype != "auto":

@@ -85,7 +85,7 @@ def batched_training(
     >>> search = GridSearchCV(model, grid, scoring="neg_log_loss")
     >>> with sklreg.batched_training():
     ...     search.fit(X, y).best_params_
-    {'dropout': 0.0, 'l2': 0.01}
+    {'dropout': 0.5, 'l2': 0.01}
     """
     backend = BatchedTrainingBackend(max_models=max_models, device=device, verbose=verbose)
     with joblib.parallel_config(backend=backend, n_jobs=n_jobs):

@@ -46,7 +46,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "mixup_alpha": [_from_zero],
     "cutmix_alpha": [_from_zero],
     "class_weight": [StrOptions({"balanced"}), dict, None],
-    "solver": [StrOptions({"adam", "sgd"})],
+    "solver": [StrOptions({"scaled_adam", "adam", "sgd"})],
     "learning_rate_init": [_positive],
     "learning_rate": [StrOptions({"constant", "cosine", "one_cycle", "flat_cosine"})],
     "momentum": [_share],
@@ -67,8 +67,10 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "verbose": ["verbose"],
 }
 
+# Penalties on groups of weights need the weights of a group to be moved in one metric.
+ELASTIC_NET_CONSTRAINTS: dict[str, list[Any]] = {**CONSTRAINTS, "solver": [StrOptions({"adam", "sgd"})]}
 CV_CONSTRAINTS: dict[str, list[Any]] = {
-    **CONSTRAINTS,
+    **ELASTIC_NET_CONSTRAINTS,
     "l1_ratio": [Interval(Real, 0, 1, closed="both"), "array-like"],
     "eps": [Interval(Real, 0, 1, closed="neither")],
     "alphas": [_count, "array-like"],
@@ -216,11 +218,14 @@ default={default}
             Weights of the classes in the loss, ``{{label: weight}}``; ``'balanced'`` gives every class the same total
             weight.  Multiplies ``sample_weight``.  Not for several labels at once.""",
     "solver": """
-        solver : {{'adam', 'sgd'}}, default={default}
-            Optimizer.""",
+        solver : {{'scaled_adam', 'adam', 'sgd'}}, default={default}
+            Optimizer.  ``'scaled_adam'`` is Adam with a gain for each input, trained along and multiplied into
+            ``coefs_[0]``, and with steps by the width of a layer: inputs that say nothing fade quickly.  What is
+            minimized stays the same.  Of a linear model it is ``'adam'``.  ``'sgd'`` has ``momentum``.""",
     "learning_rate_init": """
         learning_rate_init : float, default={default}
-            Initial step size, in (0, inf).""",
+            Initial step size, in (0, inf).  With ``solver='scaled_adam'`` that of weights in a layer with 100 inputs;
+            with ``n`` inputs it is ``sqrt(100 / n)`` times that, and biases take 10 times the step.""",
     "learning_rate": """
         learning_rate : {{'constant', 'cosine', 'one_cycle', 'flat_cosine'}}, default={default}
             Schedule of the step size over ``max_iter`` epochs.  ``'cosine'`` lets it fall to zero, which the last
@@ -294,7 +299,16 @@ default={default}
             Whether to print a line every epoch.""",
 }
 
+_PLAIN_SOLVER = """
+        solver : {{'adam', 'sgd'}}, default={default}
+            Optimizer.  ``'sgd'`` has ``momentum``."""
+_PLAIN_STEP = """
+        learning_rate_init : float, default={default}
+            Initial step size, in (0, inf)."""
+ELASTIC_NET_DESCRIPTIONS: dict[str, str] = {"solver": _PLAIN_SOLVER, "learning_rate_init": _PLAIN_STEP}
+
 CV_DESCRIPTIONS: dict[str, str] = {
+    **ELASTIC_NET_DESCRIPTIONS,
     "l1_ratio": """
         l1_ratio : float or list of float, default={default}
             Share of the L1 penalty in the elastic net, in [0, 1]; of several, the best is chosen.""",

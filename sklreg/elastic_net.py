@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,15 @@ from scipy import sparse
 from sklreg._base import BaseRegularizedMLP, _weight_of
 from sklreg._classifier import IncrementalMLPClassifier
 from sklreg._feature_groups import resolve_feature_groups
-from sklreg._parameters import CLASS_ATTRIBUTE, FIT_ATTRIBUTES, IMPORTANCE_ATTRIBUTE, MEMBERS_ATTRIBUTE, document
+from sklreg._parameters import (
+    CLASS_ATTRIBUTE,
+    ELASTIC_NET_CONSTRAINTS,
+    ELASTIC_NET_DESCRIPTIONS,
+    FIT_ATTRIBUTES,
+    IMPORTANCE_ATTRIBUTE,
+    MEMBERS_ATTRIBUTE,
+    document,
+)
 from sklreg._regressor import IncrementalMLPRegressor
 from sklreg.engine import Ensemble, SelectInputs
 
@@ -27,6 +35,8 @@ class ElasticNetMixin(BaseRegularizedMLP):
     feature_groups: Any
     hierarchy: float
     penalty_warmup: float
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = ELASTIC_NET_CONSTRAINTS
 
     def _penalty_strengths(self) -> tuple[float, float]:
         return self.alpha * self.l1_ratio, self.alpha * (1 - self.l1_ratio)
@@ -92,7 +102,9 @@ class ElasticNetMixin(BaseRegularizedMLP):
         return importances
 
 
-@document(attributes=FIT_ATTRIBUTES + MEMBERS_ATTRIBUTE + IMPORTANCE_ATTRIBUTE)
+@document(
+    attributes=FIT_ATTRIBUTES + MEMBERS_ATTRIBUTE + IMPORTANCE_ATTRIBUTE, descriptions=ELASTIC_NET_DESCRIPTIONS
+)
 class ElasticNetMLP(ElasticNetMixin, IncrementalMLPRegressor):
     r"""Multilayer perceptron regressor with an elastic net penalty: weights become exactly zero.
 
@@ -196,7 +208,10 @@ class ElasticNetMLP(ElasticNetMixin, IncrementalMLPRegressor):
         self._store(locals())
 
 
-@document(attributes=CLASS_ATTRIBUTE + FIT_ATTRIBUTES + MEMBERS_ATTRIBUTE + IMPORTANCE_ATTRIBUTE)
+@document(
+    attributes=CLASS_ATTRIBUTE + FIT_ATTRIBUTES + MEMBERS_ATTRIBUTE + IMPORTANCE_ATTRIBUTE,
+    descriptions=ELASTIC_NET_DESCRIPTIONS,
+)
 class ElasticNetMLPClassifier(ElasticNetMixin, IncrementalMLPClassifier):
     r"""Multilayer perceptron classifier with an elastic net penalty: weights become exactly zero.
 

@@ -21,7 +21,7 @@ from sklreg.engine.data import Batch
 from sklreg.engine.losses import LOSSES, LossOptions, smooth_labels
 from sklreg.engine.mixup import Mixup, mix
 from sklreg.engine.modules import DropoutNoise, Layout, Network, TrainingMode, initial_row
-from sklreg.engine.optim import SGD, Adam, Optimizer, schedule_factor
+from sklreg.engine.optim import SGD, Adam, Matrix, Optimizer, Parts, schedule_factor
 from sklreg.engine.penalties import ElasticNet as ElasticNetPenalty
 from sklreg.engine.penalties import soft_threshold
 from sklreg.engine.stopping import EarlyStopping
@@ -42,7 +42,9 @@ def optimizer_of(kind: type[Optimizer], w, *, n_weights=None, l1=0.0, l2=0.0, we
 
     penalty = ElasticNetPenalty(column(l1), column(l2))
     n_weights = w.shape[1] if n_weights is None else n_weights
-    return kind(w, n_weights, penalty, column(weight_decay), column(momentum), column(np.inf))
+    matrix = Matrix(slice(0, n_weights), lambda flat: flat[:, :n_weights, None], n_weights)
+    parts = Parts([matrix], slice(n_weights, w.shape[1]))
+    return kind(w, parts, penalty, column(weight_decay), column(momentum), column(np.inf))
 
 
 def minimize(kind, gradient, w, n_steps=2000, learning_rate=0.05, schedule="cosine", **strengths):
@@ -117,7 +119,8 @@ def test_p6_biases_and_normalization_parameters_are_never_penalised(normalizatio
     X, y = make_regression(200, 5, random_state=0)
     y = 1 + (y - y.mean()) / y.std()
     model = RegularizedMLPRegressor(
-        (8,), activation="relu", **{"weight_decay": 0.0, **penalty}, normalization=normalization, early_stopping=False,
+        (8,), activation="relu", **{"weight_decay": 0.0, **penalty}, normalization=normalization, solver="adam",
+        early_stopping=False,
         learning_rate="cosine", learning_rate_init=0.01, max_iter=1500, random_state=0,
     ).fit(X, y)  # fmt: skip
     # Under decay a weight rests where decay and step are equal: Adam's step is one learning rate at most.

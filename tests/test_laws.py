@@ -57,6 +57,8 @@ bitwise = pytest.mark.skipif(not rounds_alike, reason="to the bit it has been se
     [
         {},
         {"solver": "sgd"},
+        {"solver": "scaled_adam"},
+        {"solver": "scaled_adam", "hidden": (16,), "d": 3, "weighted": True},
         {"batch_size": 1000, "schedule": "cosine"},
         {"schedule": "one_cycle", "activation": "mish"},
         {"schedule": "flat_cosine", "activation": "selu"},

@@ -77,7 +77,7 @@ class OptimizerState(NamedTuple):
     """What an optimizer remembers of one model between steps."""
 
     n_steps: int
-    moments: Tensor  # (n_moments, P)
+    memory: list[Tensor]  # of one model
     raw: Tensor | None = None  # (S,) the state that is trained, where the module that came out is an average
 
 

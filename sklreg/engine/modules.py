@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from itertools import groupby, pairwise
 from typing import NamedTuple, Protocol
 
@@ -28,6 +29,7 @@ from sklreg.engine.inputs import (
     positions,
     scale_and_clip,
 )
+from sklreg.engine.optim import Matrix, Parts
 from sklreg.engine.streams import Streams
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -92,6 +94,7 @@ class Layout:
         self.n_weights = self._end
         for i, n_out in enumerate(units[1:]):
             self._add(f"bias{i}", 1, n_out)
+        self._end_of_biases = self._end
         hidden = list(enumerate(hidden_layer_sizes)) if normalization else []
         for i, n_units in hidden:
             self._add(f"norm_scale{i}", 1, n_units)
@@ -131,6 +134,17 @@ class Layout:
         start, stop, shape, is_transposed = self.spans[name]
         stored: Tensor = state[:, start:stop].unflatten(1, shape[::-1] if is_transposed else shape)
         return stored.transpose(1, 2) if is_transposed else stored
+
+    def parts(self) -> Parts:
+        """Return where weights and biases lie, for an optimizer."""
+        names = [name for name, span in self.spans.items() if span.start < self.n_weights]
+        ends = [*(self.spans[name].start for name in names[1:]), self.n_weights]
+        matrices = [
+            Matrix(slice(span.start, end), partial(self.view, name=name), span.shape[0])
+            for name, end in zip(names, ends, strict=True)
+            for span in [self.spans[name]]
+        ]
+        return Parts(matrices, slice(self.n_weights, self._end_of_biases))
 
     def parameter_names(self) -> list[str]:
         """Return the names of what is trained."""
@@ -175,7 +189,8 @@ def _initial_bound(activation: str, n_in: int, n_out: int) -> float:
     """Return the greatest weight of a new layer."""
     if activation in ("tanh", "logistic", "identity"):
         return math.sqrt(6 / (n_in + n_out))
-    if activation == "selu":  # a variance of 1 / n_in is what its units keep
+    if activation in ("selu", "gelu", "silu", "mish"):
+        # A variance of 1 / n_in is what units of selu keep; for the smooth ones, benchmarks/quality.py prefers it.
         return math.sqrt(3 / n_in)
     return math.sqrt(6 / n_in)
 

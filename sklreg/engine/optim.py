@@ -8,18 +8,39 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from sklreg.engine.data import Buffer
-from sklreg.engine.penalties import Block, Penalty
+from sklreg.engine.penalties import Block, ElasticNet, Penalty
 
 N = TypeVar("N", float, Tensor)
 
 _FLAT_SHARE = 0.5  # of the steps, before "flat_cosine" falls
 _RISING_SHARE, _LOWEST_RATE = 0.3, 1 / 25  # of "one_cycle", as in torch's OneCycleLR
+# Of "scaled_adam", in learning rates: at a width of 100 a weight moves as with Adam.
+_USUAL_INPUTS, _RATE_OF_BIASES, _RATE_OF_GAINS = 100, 10.0, 20.0
+_FADING = 0.02  # of the logarithms of gains, in steps of theirs
+# Gains above 2 would undo a weight decay that the first weights have: with them, more of it made weights longer.
+_LEAST_LOG_GAIN, _GREATEST_LOG_GAIN = -10.0, math.log(2)
+
+
+class Matrix(NamedTuple):
+    """A weight matrix in the flat parameters: its columns there, and how it is seen, ``(K, n_in, n_out)``."""
+
+    columns: slice
+    view: Callable[[Tensor], Tensor]
+    n_in: int
+
+
+class Parts(NamedTuple):
+    """What the flat parameters consist of: all weights, from the inputs on, then biases, then those of normalization."""
+
+    matrices: Sequence[Matrix]
+    biases: slice
 
 
 class Optimizer(ABC):
@@ -33,13 +54,13 @@ class Optimizer(ABC):
     def __init__(
         self,
         params: Tensor,
-        n_weights: int,
+        parts: Parts,
         penalty: Penalty,
         weight_decay: Tensor,
         momentum: Tensor,
         max_grad_norm: Tensor,
     ) -> None:
-        self.params, self.n_weights = params, n_weights
+        self.params, self.n_weights = params, parts.matrices[-1].columns.stop
         self.penalty, self.weight_decay, self.momentum = penalty, weight_decay, momentum
         self.max_grad_norm = max_grad_norm
         self.n_steps = 0
@@ -85,8 +106,8 @@ class Optimizer(ABC):
         """
 
     @property
-    def longest(self) -> float:
-        """The most that the prox may take from a weight in this step, in learning rates."""
+    def longest(self) -> float | Tensor:
+        """The most that the prox may take from a weight in this step, in learning rates; a number or ``(K, P)``."""
         return math.inf
 
     @property
@@ -100,6 +121,14 @@ class Optimizer(ABC):
 
         It is 0 where all gradients were zero so far.
         """
+
+    def memory(self) -> list[Tensor]:
+        """Return what a step depends on beside the parameters, models first; to go on from, give it to ``recall``."""
+        return self.moments
+
+    def recall(self, memory: list[Tensor]) -> None:
+        """Go on from what ``memory`` gave."""
+        self.moments = memory
 
     def select(self, rows: Tensor, params: Tensor) -> None:
         """Keep only the models of ``rows``, whose parameters now live in ``params``."""
@@ -163,15 +192,8 @@ class Adam(Optimizer):
     beta1, beta2, epsilon = 0.9, 0.999, 1e-8
 
     def _move(self, grad: Tensor, learning_rate: Tensor) -> None:
-        # torch's own kernel makes one pass where single operations make seven.  It knows one learning rate for all
-        # rows: it moves zeros by a rate of one, which gives what each row is to add at its own.
-        move = self._scratch.zero_()
+        move = self._moved(self._scratch, grad, self.moments)
         first, second = self.moments
-        n_steps = torch.full((), float(self.n_steps), device=grad.device)  # a copy from the CPU would wait for the GPU
-        torch._fused_adam_(
-            [move], [grad], [first], [second], [], [n_steps], lr=1.0, beta1=self.beta1, beta2=self.beta2,
-            weight_decay=0.0, eps=self.epsilon, amsgrad=False, maximize=False,
-        )  # fmt: skip
         for block in self.penalty.blocks:
             size = block.groups.spread(self._inverse_root(block.mean(second)) / (self.beta1**self.n_steps - 1))
             if block.factor is not None:
@@ -182,8 +204,20 @@ class Adam(Optimizer):
                 block.put(torch.where(block.models, block.view(first) * size, block.view(move)), move)
         self.params.addcmul_(move, learning_rate)
 
+    def _moved(self, move: Tensor, grad: Tensor, moments: list[Tensor]) -> Tensor:
+        """Take ``grad`` into the moments, and set ``move`` to the step at a learning rate of one."""
+        # torch's own kernel makes one pass where single operations make seven.  It knows one learning rate for all
+        # rows: it moves zeros by a rate of one, which gives what each row is to add at its own.
+        first, second = moments
+        n_steps = torch.full((), float(self.n_steps), device=grad.device)  # a copy from the CPU would wait for the GPU
+        torch._fused_adam_(
+            [move.zero_()], [grad], [first], [second], [], [n_steps], lr=1.0, beta1=self.beta1, beta2=self.beta2,
+            weight_decay=0.0, eps=self.epsilon, amsgrad=False, maximize=False,
+        )  # fmt: skip
+        return move
+
     @property
-    def longest(self) -> float:
+    def longest(self) -> float | Tensor:
         return adam_longest(self.n_steps, self.beta1, self.beta2)
 
     @property
@@ -200,6 +234,87 @@ class Adam(Optimizer):
 
     def _inverse_root(self, second: Tensor, out: Tensor | None = None) -> Tensor:
         return adam_step_size(second, self.n_steps, self.beta2, self.epsilon, out=out)
+
+
+class ScaledAdam(Adam):
+    r"""Adam in other coordinates: each input has a gain, and each layer a length of step (Holzmüller et al., 2024).
+
+    The first weights are :math:`W_{jk} = e^{\theta_j} V_{jk}`, and Adam moves :math:`\theta`, from 0, and :math:`V`: an
+    input that says nothing loses all its weights together, and one that says much gains, in a few steps.  Weights of a
+    layer with ``n`` inputs move :math:`\sqrt{100 / n}` learning rates, biases 10, gains 20, as in the neural tangent
+    parametrization (Jacot et al., 2018).
+
+    The parameters are :math:`W` all along, so gains exist nowhere else, and what is minimized stays the same.  The
+    penalty is on :math:`W`; its prox takes :math:`\ell_1 e^{2 \theta_j}` times the step of :math:`V` from :math:`W`, and
+    its slope moves :math:`\theta`.  Gains are 2 at most, and they fade while :math:`W` stays, which changes the metric
+    alone: none is lost for good, and where training rests they are 1.  Only for penalties on single weights.
+    """
+
+    def __init__(self, params: Tensor, parts: Parts, penalty: Penalty, *others: Tensor) -> None:
+        if not isinstance(penalty, ElasticNet):
+            raise TypeError(f"ScaledAdam takes a penalty on single weights; got {type(penalty).__name__}.")
+        super().__init__(params, parts, penalty, *others)
+        self.first = parts.matrices[0]
+        n_inputs = -(-self.first.n_in // 64) * 64  # whole vector registers, as in the layout of parameters
+        # The logarithms of the gains, and the moments of their gradients, (K, d).
+        self.log_gains, *self.gain_moments = (params.new_zeros(len(params), n_inputs) for _ in range(3))
+        self.gain = params.new_ones(len(params), self.first.n_in, 1)  # in the last move
+        # How long the steps of parameters are that follow one another, in learning rates.
+        of_weights = [(matrix.columns, math.sqrt(_USUAL_INPUTS / matrix.n_in)) for matrix in parts.matrices]
+        of_normalization = slice(parts.biases.stop, params.shape[1])
+        self.rates = [*of_weights, (parts.biases, _RATE_OF_BIASES), (of_normalization, 1.0)]
+        self.rates_of_weights = of_weights
+
+    def _move(self, grad: Tensor, learning_rate: Tensor) -> None:
+        weight, slope, n = self.first.view(self.params), self.first.view(grad), self.first.n_in
+        pull = torch.zeros_like(self.log_gains)
+        product = self.first.view(self._scratch)
+        torch.sum(torch.mul(weight, slope, out=product), 2, out=pull[:, :n])
+        if self._has_prox:
+            pull[:, :n] += self.first.view(self._l1_of_weights()).sum(2)
+        self.gain = self.log_gains.exp()[:, :n, None]
+        slope.mul_(self.gain)
+        move = self._moved(self._scratch, grad, self.moments)
+        self.first.view(move).mul_(self.gain)
+        for columns, rate in self.rates:
+            self.params[:, columns].addcmul_(move[:, columns], learning_rate * rate)
+        steps = self._moved(torch.empty_like(pull), pull, self.gain_moments).mul_(learning_rate * _RATE_OF_GAINS)
+        before = self.log_gains.clone()
+        self.log_gains.add_(steps).clamp_(_LEAST_LOG_GAIN, _GREATEST_LOG_GAIN)
+        weight.mul_((self.log_gains - before).exp_()[:, :n, None])
+        self.log_gains.mul_(1 - learning_rate * (_RATE_OF_GAINS * _FADING))
+
+    def _l1_of_weights(self) -> Tensor:
+        assert isinstance(self.penalty, ElasticNet)
+        return self.penalty.l1 * self.params[:, : self.n_weights].abs()
+
+    @property
+    def longest(self) -> float | Tensor:
+        # A weight of the first layer moves by its gain at most, and not by 1.
+        longest = torch.full_like(self.params[:, : self.n_weights], adam_longest(self.n_steps, self.beta1, self.beta2))
+        return self._scale(longest, self.gain)
+
+    def step_size(self, learning_rate: Tensor, columns: slice) -> Tensor:
+        assert columns == slice(None)
+        return self._scale(super().step_size(learning_rate, columns), self.gain.square())
+
+    def _scale(self, of_weights: Tensor, of_first: Tensor) -> Tensor:
+        for columns, rate in self.rates_of_weights:
+            of_weights[:, columns].mul_(rate)
+        self.first.view(of_weights).mul_(of_first)
+        return of_weights
+
+    def memory(self) -> list[Tensor]:
+        return [*self.moments, self.log_gains, *self.gain_moments]
+
+    def recall(self, memory: list[Tensor]) -> None:
+        *self.moments, self.log_gains, first, second = memory
+        self.gain_moments = [first, second]
+
+    def select(self, rows: Tensor, params: Tensor) -> None:
+        super().select(rows, params)
+        self.log_gains, self.gain = self.log_gains[rows], self.gain[rows]
+        self.gain_moments = [m[rows] for m in self.gain_moments]
 
 
 class SGD(Optimizer):
@@ -224,7 +339,7 @@ class SGD(Optimizer):
         return self.step_size(learning_rate, slice(None))
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "sgd": SGD}
+OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "scaled_adam": ScaledAdam, "sgd": SGD}
 
 
 def schedule_factor(schedule: str, progress: Tensor) -> Tensor:

@@ -185,7 +185,7 @@ class _Stack:
         self._lay_out_rows()
         self.optimizer = OPTIMIZERS[self.static.solver](
             self.state[:, : self.layout.n_params],
-            self.layout.n_weights,
+            self.layout.parts(),
             self._penalty(),
             self._column("weight_decay")[:, None],
             self._column("momentum")[:, None],
@@ -194,8 +194,10 @@ class _Stack:
         if jobs[0].n_steps > 0:
             self.optimizer.n_steps = jobs[0].n_steps
             # A copy: the jobs' own must be as they were if this training fails.
-            moments = torch.stack([job.optimizer_state.moments for job in jobs if job.optimizer_state], dim=1)
-            self.optimizer.moments = list(moments.to(self.static.device, self.static.dtype))
+            memories = [job.optimizer_state.memory for job in jobs if job.optimizer_state]
+            self.optimizer.recall(
+                [torch.stack(of_rows).to(self.static.device, self.static.dtype) for of_rows in zip(*memories, strict=True)]
+            )
         patience, min_delta = (self._column(name, torch.float64) for name in ("patience", "min_delta"))
         # While a penalty grows, nobody is judged by it: it reaches its strength in this epoch.
         l1, warmup, max_iter = (self._column(name, torch.float64) for name in ("l1", "penalty_warmup", "max_iter"))
@@ -362,7 +364,7 @@ class _Stack:
         """Write the epoch down, and let the rows go that are done."""
         judged = self._judged_state
         finite = train_loss.isfinite() & self.state.sum(1).isfinite()
-        for moment in self.optimizer.moments:  # one that has overflowed would hold its weight still for good
+        for moment in self.optimizer.memory():  # one that has overflowed would hold its weight still for good
             finite &= torch.linalg.vector_norm(moment, torch.inf, dim=1).isfinite()
         if self.averaging is not None:
             finite &= judged.sum(1).isfinite()
@@ -411,7 +413,8 @@ class _Stack:
 
     def _optimizer_state(self, k: int) -> OptimizerState:
         raw = None if self.averaging is None else self.state[k].to("cpu", copy=True)
-        return OptimizerState(self.optimizer.n_steps, torch.stack([m[k] for m in self.optimizer.moments]).cpu(), raw)
+        memory = [of_rows[k].to("cpu", copy=True) for of_rows in self.optimizer.memory()]
+        return OptimizerState(self.optimizer.n_steps, memory, raw)
 
     def _module(self, state: Tensor, k: int) -> nn.Sequential:
         h, units = self.jobs[k].hyperparameters, self.jobs[k].units

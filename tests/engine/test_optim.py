@@ -9,7 +9,7 @@ import torch
 from numpy.testing import assert_allclose
 from torch.testing import assert_close
 
-from sklreg.engine.optim import SGD, Adam, schedule_factor
+from sklreg.engine.optim import SGD, Adam, Matrix, Parts, ScaledAdam, schedule_factor
 from sklreg.engine.penalties import Block, ElasticNet, Grouped, GroupLasso, Groups
 
 RATES = [1e-2, 3e-2, 1e-3]
@@ -20,12 +20,19 @@ def column(values, dtype=torch.float64):
     return torch.tensor(values, dtype=dtype)[:, None]
 
 
+def one_layer(n_in, n_out):
+    """Return the parts of parameters that are one matrix and its biases."""
+    stop = n_in * n_out
+    matrix = Matrix(slice(0, stop), lambda flat: flat[:, :stop].unflatten(1, (n_in, n_out)), n_in)
+    return Parts([matrix], slice(stop, stop + n_out))
+
+
 def ours(kind, w, *, l1=None, l2=None, weight_decay=None, momentum=None, max_grad_norm=None, n_weights=None):
-    n_models = len(w)
+    n_models, n = len(w), w.shape[1] if n_weights is None else n_weights
     zero = [0.0] * n_models
     return kind(
         w,
-        w.shape[1] if n_weights is None else n_weights,
+        one_layer(n, 1),
         ElasticNet(column(l1 or zero, w.dtype), column(l2 or zero, w.dtype)),
         column(weight_decay or zero, w.dtype),
         column(momentum or zero, w.dtype),
@@ -71,7 +78,7 @@ def test_steps_are_torchs_with_rates_and_strengths_of_each_models_own(case, n_mo
         assert_close(w[k], theirs[k].detach(), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("kind", "momentum"), [(Adam, 0.0), (SGD, 0.0), (SGD, 0.9)])
+@pytest.mark.parametrize(("kind", "momentum"), [(Adam, 0.0), (ScaledAdam, 0.0), (SGD, 0.0), (SGD, 0.9)])
 def test_where_training_rests_the_objective_is_stationary(kind, momentum):
     """Least squares with an elastic net: the conditions of optimality hold, for every model its own."""
     generator = torch.Generator().manual_seed(0)
@@ -89,6 +96,52 @@ def test_where_training_rests_the_objective_is_stationary(kind, momentum):
     assert (~zero).any()
     assert (gradient.abs() <= column(l1) + 1e-9)[zero].all()
     assert_allclose((gradient + column(l1) * w.sign())[~zero], 0, atol=1e-5)
+
+
+def by_gains(V, gains, biases, X, y, n_steps, rate, l2, decay):
+    """Train the product of gains and weights as two parameters of torch's own AdamW; return the product.
+
+    Gains are 2 at most.  After each step they fade, and what they lose the weights gain.
+    """
+    log_gains = torch.zeros(len(V), 1, dtype=V.dtype, requires_grad=True)
+    V, b = V.clone().requires_grad_(), torch.zeros(V.shape[1], dtype=V.dtype, requires_grad=True)
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [V], "lr": rate * math.sqrt(100 / len(V)), "weight_decay": decay / math.sqrt(100 / len(V))},
+            {"params": [b], "lr": rate * biases, "weight_decay": 0.0},
+            {"params": [log_gains], "lr": rate * gains, "weight_decay": 0.0},
+        ]
+    )
+    for _ in range(n_steps):
+        optimizer.zero_grad()
+        W = log_gains.exp() * V
+        (0.5 * (X @ W + b - y).square().sum(1).mean() + 0.5 * l2 * W.square().sum()).backward()
+        optimizer.step()
+        with torch.no_grad():
+            log_gains.clamp_(max=math.log(2))
+            lost = log_gains * rate * gains * 0.02
+            log_gains.sub_(lost)
+            V.mul_(lost.exp())
+    return (log_gains.exp() * V).detach(), b.detach()
+
+
+@pytest.mark.parametrize(("l2", "decay"), [(0.0, 0.0), (0.1, 0.0), (0.0, 0.5)])
+def test_scaled_adam_is_adam_on_gains_and_weights_whose_product_is_the_first_matrix(l2, decay):
+    generator = torch.Generator().manual_seed(0)
+    X = torch.randn(50, 6, generator=generator, dtype=torch.float64)
+    y = X[:, :1] + 2 + 0.1 * torch.randn(50, 2, generator=generator, dtype=torch.float64)
+    start = torch.randn(6, 2, generator=generator, dtype=torch.float64)
+    params = torch.cat([start.flatten(), torch.zeros(2, dtype=torch.float64)])[None]
+    zero = torch.zeros(1, 1, dtype=torch.float64)
+    penalty = ElasticNet(zero, zero + l2)
+    optimizer = ScaledAdam(params, one_layer(6, 2), penalty, zero + decay, zero, zero + math.inf)
+    for _ in range(30):
+        W, b = params[0, :12].view(6, 2), params[0, 12:]
+        slope = (X @ W + b - y) / 50
+        optimizer.step(torch.cat([(X.T @ slope).flatten(), slope.sum(0)])[None], column([1e-2]))
+    W, b = by_gains(start, 20.0, 10.0, X, y, 30, 1e-2, l2, decay)
+    assert_close(params[0, :12].view(6, 2), W, rtol=1e-7, atol=1e-9)
+    assert_close(params[0, 12:], b, rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("factor", [None, [1.0, 0.3]])
@@ -113,7 +166,7 @@ def test_where_training_rests_the_objective_with_groups_is_stationary(kind, mome
     zero = torch.zeros(3, 1, dtype=torch.float64)
     w = torch.zeros(3, 16, dtype=torch.float64)
     penalty = Grouped((lasso,), slice(16, 16), zero, zero)
-    optimizer = kind(w, 16, penalty, zero, zero + momentum, zero + math.inf)
+    optimizer = kind(w, one_layer(8, 2), penalty, zero, zero + momentum, zero + math.inf)
     for step in range(3000):
         rate = 0.05 * schedule_factor("cosine", torch.full((3, 1), step / 3000, dtype=torch.float64))
         optimizer.step(gradient_at(w), rate)
@@ -136,7 +189,7 @@ def test_no_gradient_so_far_does_not_let_the_prox_delete_a_weight():
     assert 0.49 < w.item() < 0.5
 
 
-@pytest.mark.parametrize("kind", [Adam, SGD])
+@pytest.mark.parametrize("kind", [Adam, ScaledAdam, SGD])
 def test_only_weights_are_penalised_and_decay(kind):
     w = torch.full((1, 6), 0.5, dtype=torch.float64)
     optimizer = ours(kind, w, l1=[0.1], l2=[0.1], weight_decay=[0.1], n_weights=4)

@@ -38,7 +38,7 @@ def test_every_job_is_in_one_stack_with_others_that_it_may_meet(make_job, n_thre
     for _ in range(60):
         job = make_job(hidden=[(8,), (16,)][draw(2)], n=180 + 10 * draw(6), n_validation=64 + draw(3), seed=draw(2))
         n_steps = 5 * draw(2)
-        state = OptimizerState(n_steps, torch.zeros(2, 1)) if n_steps else None
+        state = OptimizerState(n_steps, [torch.zeros(1)]) if n_steps else None
         jobs.append(replace(job, optimizer_state=state))
     stacks = plan(jobs, n_threads)
     assert sorted(i for stack in stacks for i in stack) == list(range(60))

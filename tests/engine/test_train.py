@@ -183,7 +183,7 @@ def test_a_row_ends_when_its_listener_says_so_and_what_it_is_shown_is_a_copy(mak
     assert torch.equal(numbers_of(told.module), numbers_of(alone.module))
 
 
-@pytest.mark.parametrize("solver", ["adam", "sgd"])
+@pytest.mark.parametrize("solver", ["adam", "scaled_adam", "sgd"])
 @pytest.mark.parametrize("normalization", [None, "batch"])
 @pytest.mark.parametrize("weight_averaging", [0.0, 0.6])
 def test_a_training_continued_with_its_optimizer_is_one_training(make_job, solver, normalization, weight_averaging):
@@ -193,13 +193,13 @@ def test_a_training_continued_with_its_optimizer_is_one_training(make_job, solve
     }  # fmt: skip
     whole = train([make_job(**setting, max_iter=7)])[0]
     first = train([make_job(**setting, max_iter=3)])[0]
-    kept = first.optimizer_state.moments.clone(), numbers_of(first.module).clone()
+    kept = [part.clone() for part in first.optimizer_state.memory], numbers_of(first.module).clone()
     going_on = replace(make_job(**setting, max_iter=4), start=first.module, optimizer_state=first.optimizer_state)
     second = train([going_on, make_job(**setting, max_iter=2)])[0]
     assert_close(numbers_of(second.module), numbers_of(whole.module), rtol=1e-12, atol=1e-14)
     assert second.optimizer_state.n_steps == whole.optimizer_state.n_steps == 7
     # What the job came with is as it was.
-    assert torch.equal(first.optimizer_state.moments, kept[0])
+    assert all(map(torch.equal, first.optimizer_state.memory, kept[0]))
     assert torch.equal(numbers_of(first.module), kept[1])
 
 
@@ -282,7 +282,7 @@ def test_wide_stacks_in_several_threads_are_the_single_fits(make_job):
         assert_close(numbers_of(result.module), numbers_of(alone.module), rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("solver", ["adam", "sgd"])
+@pytest.mark.parametrize("solver", ["adam", "scaled_adam", "sgd"])
 def test_rows_that_are_further_in_their_steps_are_trained_apart(make_job, solver):
     setting = {"solver": solver, "n_validation": 0, "max_iter": 2}
     first = train([make_job(**setting)])[0]
