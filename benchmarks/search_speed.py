@@ -68,8 +68,8 @@ def estimator(library: str, setting: str, epochs: int, dtype: str, device: str) 
     import sklreg
 
     net = sklreg.RegularizedMLPClassifier(
-        hidden, activation="relu", solver="adam", batch_size=batch, max_iter=epochs, early_stopping=False, random_state=0,
-        dtype=dtype, device=device,
+        hidden, activation="relu", solver="adam", batch_size=batch, max_iter=epochs, early_stopping=False,
+        random_state=0, dtype=dtype, device=device,
     )  # fmt: skip
     return net, "l2"
 

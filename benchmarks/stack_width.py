@@ -34,7 +34,13 @@ def job_of(hidden: tuple[int, ...], n: int, d: int, batch: int, epochs: int, dty
     """Return what a fit hands to the engine."""
     X, y = make_classification(n, d, n_informative=d // 2, random_state=0)
     model = RegularizedMLPClassifier(
-        hidden, activation="relu", solver="adam", batch_size=batch, max_iter=epochs, early_stopping=False, dtype=dtype,
+        hidden,
+        activation="relu",
+        solver="adam",
+        batch_size=batch,
+        max_iter=epochs,
+        early_stopping=False,
+        dtype=dtype,
         random_state=0,
     )
 

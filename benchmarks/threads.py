@@ -34,8 +34,8 @@ def main() -> None:
         units = [d, *hidden, 1]
         flops = 6 * batch * int(np.dot(units[:-1], units[1:]))
         model = RegularizedMLPClassifier(
-            hidden, activation="relu", solver="adam", batch_size=batch, max_iter=5, early_stopping=False, dtype="float32",
-            random_state=0,
+            hidden, activation="relu", solver="adam", batch_size=batch, max_iter=5, early_stopping=False,
+            dtype="float32", random_state=0,
         )  # fmt: skip
         times: dict[float, list[float]] = {math.inf: [], 1e-9: []}
         for _ in range(runs + 1):

@@ -170,7 +170,8 @@ def search_for(plan: Plan, unit: float, seed: int) -> Any:
 
     network = RegularizedMLPRegressor(
         (plan.n_hidden,), activation="relu", weight_decay=0.0, solver="adam", learning_rate_init=0.03,
-        learning_rate="cosine", batch_size=plan.batch_size, max_iter=plan.max_iter, early_stopping=False, random_state=seed,
+        learning_rate="cosine", batch_size=plan.batch_size, max_iter=plan.max_iter, early_stopping=False,
+        random_state=seed,
     )  # fmt: skip
     return GridSearchCV(
         Pipeline([("scale", StandardScaler()), ("net", network)]),

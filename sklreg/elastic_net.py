@@ -102,9 +102,7 @@ class ElasticNetMixin(BaseRegularizedMLP):
         return importances
 
 
-@document(
-    attributes=FIT_ATTRIBUTES + MEMBERS_ATTRIBUTE + IMPORTANCE_ATTRIBUTE, descriptions=ELASTIC_NET_DESCRIPTIONS
-)
+@document(attributes=FIT_ATTRIBUTES + MEMBERS_ATTRIBUTE + IMPORTANCE_ATTRIBUTE, descriptions=ELASTIC_NET_DESCRIPTIONS)
 class ElasticNetMLP(ElasticNetMixin, IncrementalMLPRegressor):
     r"""Multilayer perceptron regressor with an elastic net penalty: weights become exactly zero.
 

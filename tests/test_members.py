@@ -39,7 +39,7 @@ def tables():
     X, y = load_iris(return_X_y=True)
     yield "multiclass", ElasticNetMLPClassifier(**QUICK, alpha=1e-4), scale(X), np.array(["a", "b", "c"])[y]
     X, y = make_multilabel_classification(200, 6, n_classes=3, random_state=0)
-    yield "multilabel", RegularizedMLPClassifier(**QUICK), scale(X), y
+    yield "multilabel", RegularizedMLPClassifier(**QUICK, activation="relu"), scale(X), y
     X, y = load_diabetes(return_X_y=True)
     yield "regression", RegularizedMLPRegressor(**QUICK, normalization="batch"), scale(X), y
     yield "two targets", ElasticNetMLP(**QUICK, alpha=1e-4), scale(X), np.column_stack([y, -2 * y + X[:, 0]])

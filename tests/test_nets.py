@@ -153,7 +153,12 @@ def test_a_regression_goes_the_way_of_the_estimator(numbers):
         "mixup_alpha": 0.2,
     }  # fmt: skip
     mlp = RegularizedMLPRegressor(
-        (16, 8), activation="relu", solver="adam", learning_rate_init=0.01, max_iter=5, device="cpu",
+        (16, 8),
+        activation="relu",
+        solver="adam",
+        learning_rate_init=0.01,
+        max_iter=5,
+        device="cpu",
         **shared,
     ).fit(X, y)
     net = RegularizedNetRegressor(

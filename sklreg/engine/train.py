@@ -195,9 +195,8 @@ class _Stack:
             self.optimizer.n_steps = jobs[0].n_steps
             # A copy: the jobs' own must be as they were if this training fails.
             memories = [job.optimizer_state.memory for job in jobs if job.optimizer_state]
-            self.optimizer.recall(
-                [torch.stack(of_rows).to(self.static.device, self.static.dtype) for of_rows in zip(*memories, strict=True)]
-            )
+            parts = [torch.stack(of_rows) for of_rows in zip(*memories, strict=True)]
+            self.optimizer.recall([part.to(self.static.device, self.static.dtype) for part in parts])
         patience, min_delta = (self._column(name, torch.float64) for name in ("patience", "min_delta"))
         # While a penalty grows, nobody is judged by it: it reaches its strength in this epoch.
         l1, warmup, max_iter = (self._column(name, torch.float64) for name in ("l1", "penalty_warmup", "max_iter"))
