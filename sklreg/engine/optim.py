@@ -245,9 +245,8 @@ class ScaledAdam(Adam):
     parametrization (Jacot et al., 2018).
 
     The parameters are :math:`W` all along, so gains exist nowhere else, and what is minimized stays the same.  The
-    penalty is on :math:`W`; its prox takes
-    :math:`\ell_1 e^{2 \theta_j}` times the step of :math:`V` from :math:`W`, and
-    its slope moves :math:`\theta`.  Gains are 2 at most, and they fade while :math:`W` stays, which changes the metric
+    penalty is on :math:`W`; its prox takes :math:`\ell_1 e^{2 \theta_j}` times the step of :math:`V` from :math:`W`.
+    Its slope moves :math:`\theta`.  Gains are 2 at most, and they fade while :math:`W` stays, which changes the metric
     alone: none is lost for good, and where training rests they are 1.  Only for penalties on single weights.
     """
 
