@@ -55,7 +55,7 @@ class RegularizedNetClassifier(BaseRegularizedNet, NeuralNetClassifier):
     Notes
     -----
     The penalties, the prox, early stopping, label smoothing and mixup are those of the MLP estimators: a multilayer
-    perceptron that is written as a module goes the same way from the same initial weights.
+    perceptron that is written as a module goes the way of theirs with ``solver="adam"`` from the same initial weights.
 
     Examples
     --------
