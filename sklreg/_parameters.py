@@ -101,8 +101,8 @@ DESCRIPTIONS: dict[str, str] = {
     "activation": """
         activation : {{'relu', 'leaky_relu', 'tanh', 'logistic', 'identity', 'gelu', 'silu', 'mish', 'selu'}}, \
 default={default}
-            Activation of the hidden layers.  ``'selu'`` starts from weights of variance ``1 / n_in``, which keep its
-            units near mean 0 and variance 1; ``dropout`` does not.""",
+            Activation of the hidden layers.  ``'selu'``, as the smooth ones, starts from weights of variance
+            ``1 / n_in``, which keep its units near mean 0 and variance 1; ``dropout`` does not.""",
     "residual": """
         residual : bool, default={default}
             Whether what goes into a hidden layer is added to what comes out of it, where both are of one size: from the
@@ -225,7 +225,8 @@ default={default}
     "learning_rate_init": """
         learning_rate_init : float, default={default}
             Initial step size, in (0, inf).  With ``solver='scaled_adam'`` that of weights in a layer with 100 inputs;
-            with ``n`` inputs it is ``sqrt(100 / n)`` times that, and biases take 10 times the step.""",
+            with ``n`` inputs it is ``sqrt(100 / n)`` times that; biases take 10 times ``learning_rate_init`` in every
+            layer, normalization parameters once.  Of a linear model none of this holds.""",
     "learning_rate": """
         learning_rate : {{'constant', 'cosine', 'one_cycle', 'flat_cosine'}}, default={default}
             Schedule of the step size over ``max_iter`` epochs.  ``'cosine'`` lets it fall to zero, which the last

@@ -21,9 +21,9 @@ from sklreg.engine.data import Batch
 from sklreg.engine.losses import LOSSES, LossOptions, smooth_labels
 from sklreg.engine.mixup import Mixup, mix
 from sklreg.engine.modules import DropoutNoise, Layout, Network, TrainingMode, initial_row
-from sklreg.engine.optim import SGD, Adam, Matrix, Optimizer, Parts, schedule_factor
+from sklreg.engine.optim import SGD, Adam, Optimizer, schedule_factor
 from sklreg.engine.penalties import ElasticNet as ElasticNetPenalty
-from sklreg.engine.penalties import soft_threshold
+from sklreg.engine.penalties import Matrix, Parts, soft_threshold
 from sklreg.engine.stopping import EarlyStopping
 from sklreg.engine.streams import Streams
 

@@ -29,7 +29,7 @@ from sklreg.engine.inputs import (
     positions,
     scale_and_clip,
 )
-from sklreg.engine.optim import Matrix, Parts
+from sklreg.engine.penalties import Matrix, Parts
 from sklreg.engine.streams import Streams
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {

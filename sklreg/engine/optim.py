@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from sklreg.engine.data import Buffer
-from sklreg.engine.penalties import Block, ElasticNet, Penalty
+from sklreg.engine.penalties import Block, ElasticNet, Parts, Penalty
 
 N = TypeVar("N", float, Tensor)
 
@@ -24,23 +23,8 @@ _RISING_SHARE, _LOWEST_RATE = 0.3, 1 / 25  # of "one_cycle", as in torch's OneCy
 # Of "scaled_adam", in learning rates: at a width of 100 a weight moves as with Adam.
 _USUAL_INPUTS, _RATE_OF_BIASES, _RATE_OF_GAINS = 100, 10.0, 20.0
 _FADING = 0.02  # of the logarithms of gains, in steps of theirs
-# Gains above 2 would undo a weight decay that the first weights have: with them, more of it made weights longer.
+# Gains far above 1 undo the decay of the first weights: without a bound, more of it made them longer.
 _LEAST_LOG_GAIN, _GREATEST_LOG_GAIN = -10.0, math.log(2)
-
-
-class Matrix(NamedTuple):
-    """A weight matrix in the flat parameters: its columns there, and how it is seen, ``(K, n_in, n_out)``."""
-
-    columns: slice
-    view: Callable[[Tensor], Tensor]
-    n_in: int
-
-
-class Parts(NamedTuple):
-    """What the flat parameters consist of: weights, from the inputs on, then biases, then those of normalization."""
-
-    matrices: Sequence[Matrix]
-    biases: slice
 
 
 class Optimizer(ABC):
@@ -246,8 +230,8 @@ class ScaledAdam(Adam):
 
     The parameters are :math:`W` all along, so gains exist nowhere else, and what is minimized stays the same.  The
     penalty is on :math:`W`; its prox takes :math:`\ell_1 e^{2 \theta_j}` times the step of :math:`V` from :math:`W`.
-    Its slope moves :math:`\theta`.  Gains are 2 at most, and they fade while :math:`W` stays, which changes the metric
-    alone: none is lost for good, and where training rests they are 1.  Only for penalties on single weights.
+    Its slope moves :math:`\theta`.  Gains are 2 at most, and they fade while :math:`W` stays: once nothing pulls at
+    them, they are back at 1 after some hundred steps.  Only for penalties on single weights.
     """
 
     def __init__(self, params: Tensor, parts: Parts, penalty: Penalty, *others: Tensor) -> None:
@@ -271,7 +255,9 @@ class ScaledAdam(Adam):
         product = self.first.view(self._scratch)
         torch.sum(torch.mul(weight, slope, out=product), 2, out=pull[:, :n])
         if self._has_prox:
-            pull[:, :n] += self.first.view(self._l1_of_weights()).sum(2)
+            # Not before there was a gradient: as with the prox, nothing would be known of the input yet.
+            is_known = self.first.view(self.moments[1]).sum(2) > 0
+            pull[:, :n] += self.first.view(self._l1_of_weights()).sum(2) * is_known
         self.gain = self.log_gains.exp()[:, :n, None]
         slope.mul_(self.gain)
         move = self._moved(self._scratch, grad, self.moments)
@@ -282,7 +268,7 @@ class ScaledAdam(Adam):
         before = self.log_gains.clone()
         self.log_gains.add_(steps).clamp_(_LEAST_LOG_GAIN, _GREATEST_LOG_GAIN)
         weight.mul_((self.log_gains - before).exp_()[:, :n, None])
-        self.log_gains.mul_(1 - learning_rate * (_RATE_OF_GAINS * _FADING))
+        self.log_gains.mul_((1 - learning_rate * (_RATE_OF_GAINS * _FADING)).clamp_min(0))
 
     def _l1_of_weights(self) -> Tensor:
         assert isinstance(self.penalty, ElasticNet)

@@ -21,12 +21,27 @@ from sklreg.engine.data import Buffer
 _NEWTON_STEPS = 30  # the most; few are taken
 
 
+class Matrix(NamedTuple):
+    """A weight matrix in the flat parameters: its columns there, and how it is seen, ``(K, n_in, n_out)``."""
+
+    columns: slice
+    view: Callable[[Tensor], Tensor]
+    n_in: int
+
+
+class Parts(NamedTuple):
+    """What the flat parameters consist of: weights, from the inputs on, then biases, then those of normalization."""
+
+    matrices: Sequence[Matrix]
+    biases: slice
+
+
 class MetricOfWeights(Protocol):
     """The step sizes of single weights in an optimizer's last move."""
 
     @property
     def longest(self) -> Tensor:
-        """The most that a prox may take from a weight, ``(K, 1)``."""
+        """The most that a prox may take from a weight, ``(K, 1)`` or ``(K, n)``."""
 
     def of_weights(self, columns: slice) -> Tensor:
         """Return the step sizes of weights that are on their own, ``(K, 1)`` or ``(K, n)``."""

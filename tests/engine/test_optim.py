@@ -9,8 +9,8 @@ import torch
 from numpy.testing import assert_allclose
 from torch.testing import assert_close
 
-from sklreg.engine.optim import SGD, Adam, Matrix, Parts, ScaledAdam, schedule_factor
-from sklreg.engine.penalties import Block, ElasticNet, Grouped, GroupLasso, Groups
+from sklreg.engine.optim import SGD, Adam, ScaledAdam, schedule_factor
+from sklreg.engine.penalties import Block, ElasticNet, Grouped, GroupLasso, Groups, Matrix, Parts
 
 RATES = [1e-2, 3e-2, 1e-3]
 STRENGTHS = [0.1, 0.0, 1.0]
