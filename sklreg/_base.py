@@ -152,6 +152,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     input_dropout: float
     input_noise: float
     swap_noise: float
+    penalty_warmup: float
     normalization: str | None
     max_norm: float | None
     mixup_alpha: float
@@ -694,7 +695,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         )
         job = Job(
             static=static,
-            hyperparameters=self._hyperparameters(single_pass),
+            hyperparameters=self._hyperparameters(single_pass, starts_anew=start is None),
             train_set=train_set,
             validation_set=validation_set,
             seed=seed,
@@ -718,7 +719,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             return input_map_of(layers_of(start)[0])
         return learn_input_map(table.X, table.weight, is_scaled, n_bins)
 
-    def _hyperparameters(self, single_pass: bool) -> Hyperparameters:
+    def _hyperparameters(self, single_pass: bool, starts_anew: bool) -> Hyperparameters:
         l1, l2 = self._penalty_strengths()
         off = float("inf")
         return Hyperparameters(
@@ -727,7 +728,8 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             l1=l1,
             l2=l2,
             hierarchy=getattr(self, "hierarchy", 1.0),
-            penalty_warmup=0.0 if single_pass else getattr(self, "penalty_warmup", 0.0),
+            # Weights that a fit begins with have been under the penalty already.
+            penalty_warmup=self.penalty_warmup if l1 > 0 and starts_anew and not single_pass else 0.0,
             weight_decay=self.weight_decay,
             dropout=self.dropout,
             input_dropout=self.input_dropout,

@@ -158,9 +158,10 @@ default={default}
             regression, the linear connection counts in units of the target's standard deviation.""",
     "penalty_warmup": """
         penalty_warmup : float, default={default}
-            Share of the steps over which the L1 part (of weights or groups) grows from 0 to its strength, in [0, 1).
-            What training has found useful before the penalty is at its full strength is more likely to stay; the
-            objective is the same.  Early stopping counts the epochs from then on.""",
+            Share of the steps over which the L1 part (of weights or groups) grows from 0 to its strength, in [0, 1);
+            not where a fit continues from weights (``warm_start``, ``partial_fit``).  What training has found useful
+            before the penalty is at its full strength is more likely to stay; the objective is the same.  Early
+            stopping counts the epochs from then on.""",
     "weight_decay": """
         weight_decay : float, default={default}
             Decoupled weight decay, in [0, inf): every step multiplies the weights by

@@ -34,7 +34,6 @@ class ElasticNetMixin(BaseRegularizedMLP):
     penalty_groups: str
     feature_groups: Any
     hierarchy: float
-    penalty_warmup: float
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = ELASTIC_NET_CONSTRAINTS
 

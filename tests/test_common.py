@@ -22,7 +22,7 @@ from sklreg import (
 FEW_EPOCHS = {"max_iter": 25, "learning_rate_init": 0.01}
 SMALL = {**FEW_EPOCHS, "hidden_layer_sizes": (50,)}  # beside the defaults
 INSTANCES = [
-    RegularizedMLPClassifier(max_iter=25),
+    RegularizedMLPClassifier(**FEW_EPOCHS),
     RegularizedMLPRegressor(**FEW_EPOCHS),
     RegularizedMLPClassifier(**SMALL, normalization="batch"),
     RegularizedMLPRegressor(**{**SMALL, "hidden_layer_sizes": (), "learning_rate_init": 0.05}),

@@ -220,7 +220,7 @@ def test_advice_leaves_out_what_is_on_and_what_would_be_refused(stopped):
     batch = diagnose(with_history(stopped, *overfit, normalization="batch")).advice[0]
     assert batch.endswith("With normalization='batch' it can hurt: compare.")
     every = diagnose(with_history(stopped, *overfit, dropout=0.2, mixup_alpha=0.1)).advice
-    assert every[0] == "Raise the strengths: weight_decay=0.5, dropout=0.2, mixup_alpha=0.1."
+    assert every[0] == "Raise the strengths: weight_decay=0.8, dropout=0.2, mixup_alpha=0.1."
 
 
 # What is returned and refused -----------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits, make_classification, make_multilabel_classification
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import average_precision_score
 from sklearn.model_selection import train_test_split
 
 from sklreg import ElasticNetMLPClassifier, RegularizedMLPClassifier, RegularizedMLPRegressor
@@ -255,3 +258,31 @@ def test_one_class_against_the_rest_can_be_calibrated_by_decisions():
         return np.mean((classifier.predict_proba(X_test) - truth) ** 2)
 
     assert brier_score(calibrated) < 1.1 * brier_score(model.fit(X_train, y_train))
+
+
+@pytest.fixture(scope="module")
+def rare_class():
+    """One sample in twenty, which takes a while to learn."""
+    X, y = make_classification(
+        3000, 20, n_informative=5, n_redundant=0, n_clusters_per_class=3, weights=[0.95], flip_y=0.02, random_state=0
+    )
+    return X[:1500], X[1500:], y[:1500], y[1500:]
+
+
+def test_l1_does_not_take_a_network_away_before_it_has_learnt(rare_class):
+    """It did: early gradients are small, so in Adam's metric the penalty was great, and zero is a resting place."""
+    X_train, X_test, y_train, y_test = rare_class
+
+    def average_precision(**parameters):
+        model = RegularizedMLPClassifier(l1=1e-3, max_iter=100, random_state=0, **parameters).fit(X_train, y_train)
+        return average_precision_score(y_test, model.predict_proba(X_test)[:, 1])
+
+    assert average_precision() > average_precision(penalty_warmup=0.0) + 0.2
+
+
+def test_a_penalty_does_not_grow_from_zero_again_in_a_warm_start(rare_class):
+    X, _, y, _ = rare_class
+    model = RegularizedMLPClassifier((16,), l1=1e-3, max_iter=3, warm_start=True, random_state=0).fit(X, y)
+    growing, at_once = (pickle.loads(pickle.dumps(model)).set_params(penalty_warmup=share) for share in (0.9, 0.0))
+    assert_array_equal(growing.fit(X, y).coefs_[0], at_once.fit(X, y).coefs_[0])
+    assert not np.array_equal(clone(growing).fit(X, y).coefs_[0], clone(at_once).fit(X, y).coefs_[0])

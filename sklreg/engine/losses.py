@@ -73,7 +73,7 @@ def _complement(log_p: Tensor) -> Tensor:
 def binary_cross_entropy(output: Tensor, target: Tensor, options: LossOptions = PLAIN) -> Tensor:
     """Cross-entropy of the logistic function, for labels that do not exclude one another."""
     target = smooth_labels(target, options.smoothing, 2)
-    plain = torch.addcmul(F.softplus(output), target, output, value=-1)
+    plain = torch.addcmul(_elementwise(F.softplus, output), target, output, value=-1)
     if options.focus is None:
         return plain
     of_ones, of_zeros = (_elementwise(_focal, z, options.focus) for z in (output, -output))
@@ -82,7 +82,7 @@ def binary_cross_entropy(output: Tensor, target: Tensor, options: LossOptions = 
 
 def _binary_cross_entropy_gradient(output: Tensor, target: Tensor, options: LossOptions = PLAIN) -> Tensor:
     target = smooth_labels(target, options.smoothing, 2)
-    plain = output.sigmoid() - target
+    plain = _elementwise(torch.sigmoid, output) - target
     if options.focus is None:
         return plain
     of_ones, of_zeros = (_elementwise(_focal_gradient, z, options.focus) for z in (output, -output))
@@ -102,8 +102,8 @@ def _focal_gradient(z: Tensor, gamma: Tensor) -> Tensor:
 def _elementwise(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
     """Apply a function on memory that is filled up to whole vector registers.
 
-    Powers and exponentials of numbers that are left over at the end may round otherwise, and where the end is depends
-    on the number of models.
+    Some kernels (powers, exponentials, the logistic function) round the numbers that are left over at the end otherwise
+    than the others, and where the end is depends on the number of models.
     """
     shape = torch.broadcast_shapes(*(tensor.shape for tensor in tensors))
     size = math.prod(shape)

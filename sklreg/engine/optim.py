@@ -21,8 +21,9 @@ N = TypeVar("N", float, Tensor)
 _FLAT_SHARE = 0.5  # of the steps, before "flat_cosine" falls
 _RISING_SHARE, _LOWEST_RATE = 0.3, 1 / 25  # of "one_cycle", as in torch's OneCycleLR
 # Of "scaled_adam", in learning rates: at a width of 100 a weight moves as with Adam.
-_USUAL_INPUTS, _RATE_OF_BIASES, _RATE_OF_GAINS = 100, 10.0, 20.0
-_FADING = 0.02  # of the logarithms of gains, in steps of theirs
+_USUAL_INPUTS, _RATE_OF_BIASES, _RATE_OF_GAINS = 100, 5.0, 10.0
+_WARM_UP = 10  # steps in which these rates set in
+_FADING = 0.02  # of the logarithms of gains below 1, in steps of theirs
 # Gains far above 1 undo the decay of the first weights: without a bound, more of it made them longer.
 _LEAST_LOG_GAIN, _GREATEST_LOG_GAIN = -10.0, math.log(2)
 
@@ -71,15 +72,15 @@ class Optimizer(ABC):
             self.penalty.add_smooth_gradient(grad[:, : self.n_weights], weights)
         if self._has_decay:
             weights.mul_(1 - learning_rate * self.weight_decay)
-        self._move(grad, learning_rate)
+        self._move(grad, learning_rate, penalty_share)
         if self._has_prox:
             # A weaker penalty is a shorter step of the prox.
             rate = learning_rate if penalty_share is None else learning_rate * penalty_share
             self.penalty.prox_(weights, StepSizes(self, rate))
 
     @abstractmethod
-    def _move(self, grad: Tensor, learning_rate: Tensor) -> None:
-        """Move all parameters."""
+    def _move(self, grad: Tensor, learning_rate: Tensor, penalty_share: Tensor | None) -> None:
+        """Move all parameters; ``penalty_share`` is as in :meth:`step`."""
 
     @abstractmethod
     def step_size(self, learning_rate: Tensor, columns: slice) -> Tensor:
@@ -175,7 +176,7 @@ class Adam(Optimizer):
     n_moments = 2
     beta1, beta2, epsilon = 0.9, 0.999, 1e-8
 
-    def _move(self, grad: Tensor, learning_rate: Tensor) -> None:
+    def _move(self, grad: Tensor, learning_rate: Tensor, penalty_share: Tensor | None) -> None:
         move = self._moved(self._scratch, grad, self.moments)
         first, second = self.moments
         for block in self.penalty.blocks:
@@ -225,13 +226,15 @@ class ScaledAdam(Adam):
 
     The first weights are :math:`W_{jk} = e^{\theta_j} V_{jk}`, and Adam moves :math:`\theta`, from 0, and :math:`V`: an
     input that says nothing loses all its weights together, and one that says much gains, in a few steps.  Weights of a
-    layer with ``n`` inputs move :math:`\sqrt{100 / n}` learning rates, biases 10, gains 20, as in the neural tangent
-    parametrization (Jacot et al., 2018).
+    layer with ``n`` inputs move :math:`\sqrt{100 / n}` learning rates, biases 5, gains 10, as in the neural tangent
+    parametrization (Jacot et al., 2018).  The first steps, of full length whatever the gradient, are Adam's own: these
+    rates set in as :math:`1 - e^{-t / 10}`.
 
     The parameters are :math:`W` all along, so gains exist nowhere else, and what is minimized stays the same.  The
     penalty is on :math:`W`; its prox takes :math:`\ell_1 e^{2 \theta_j}` times the step of :math:`V` from :math:`W`.
-    Its slope moves :math:`\theta`.  Gains are 2 at most, and they fade while :math:`W` stays: once nothing pulls at
-    them, they are back at 1 after some hundred steps.  Only for penalties on single weights.
+    Its slope moves :math:`\theta`.  Gains are 2 at most, and those below 1 fade while :math:`W` stays: once nothing
+    pulls at them, they are back at 1 after some hundred steps.  Those above 1 do not: for an input that pulls all the
+    time, that would be weight decay taken back.  Only for penalties on single weights.
     """
 
     def __init__(self, params: Tensor, parts: Parts, penalty: Penalty, *others: Tensor) -> None:
@@ -249,7 +252,7 @@ class ScaledAdam(Adam):
         self.rates = [*of_weights, (parts.biases, _RATE_OF_BIASES), (of_normalization, 1.0)]
         self.rates_of_weights = of_weights
 
-    def _move(self, grad: Tensor, learning_rate: Tensor) -> None:
+    def _move(self, grad: Tensor, learning_rate: Tensor, penalty_share: Tensor | None) -> None:
         weight, slope, n = self.first.view(self.params), self.first.view(grad), self.first.n_in
         pull = torch.zeros_like(self.log_gains)
         product = self.first.view(self._scratch)
@@ -257,18 +260,28 @@ class ScaledAdam(Adam):
         if self._has_prox:
             # Not before there was a gradient: as with the prox, nothing would be known of the input yet.
             is_known = self.first.view(self.moments[1]).sum(2) > 0
-            pull[:, :n] += self.first.view(self._l1_of_weights()).sum(2) * is_known
+            l1_of_inputs = self.first.view(self._l1_of_weights()).sum(2) * is_known
+            pull[:, :n] += l1_of_inputs if penalty_share is None else l1_of_inputs * penalty_share
         self.gain = self.log_gains.exp()[:, :n, None]
         slope.mul_(self.gain)
         move = self._moved(self._scratch, grad, self.moments)
         self.first.view(move).mul_(self.gain)
+        share = self._share_of_rates
         for columns, rate in self.rates:
-            self.params[:, columns].addcmul_(move[:, columns], learning_rate * rate)
-        steps = self._moved(torch.empty_like(pull), pull, self.gain_moments).mul_(learning_rate * _RATE_OF_GAINS)
+            self.params[:, columns].addcmul_(move[:, columns], learning_rate * (1 + (rate - 1) * share))
+        steps = self._moved(torch.empty_like(pull), pull, self.gain_moments)
+        steps.mul_(learning_rate * (_RATE_OF_GAINS * share))
         before = self.log_gains.clone()
         self.log_gains.add_(steps).clamp_(_LEAST_LOG_GAIN, _GREATEST_LOG_GAIN)
         weight.mul_((self.log_gains - before).exp_()[:, :n, None])
-        self.log_gains.mul_((1 - learning_rate * (_RATE_OF_GAINS * _FADING)).clamp_min(0))
+        fading = (learning_rate * (_RATE_OF_GAINS * _FADING)).clamp(max=1)
+        self.log_gains.sub_(self.log_gains.clamp(max=0) * fading)
+
+    @property
+    def _share_of_rates(self) -> float:
+        # Adam's first moves have the length 1 for any gradient.  Times 10, they would throw trained weights about
+        # with which a fit begins.
+        return 1 - math.exp(-self.n_steps / _WARM_UP)
 
     def _l1_of_weights(self) -> Tensor:
         assert isinstance(self.penalty, ElasticNet)
@@ -286,7 +299,7 @@ class ScaledAdam(Adam):
 
     def _scale(self, of_weights: Tensor, of_first: Tensor) -> Tensor:
         for columns, rate in self.rates_of_weights:
-            of_weights[:, columns].mul_(rate)
+            of_weights[:, columns].mul_(1 + (rate - 1) * self._share_of_rates)
         self.first.view(of_weights).mul_(of_first)
         return of_weights
 
@@ -308,7 +321,7 @@ class SGD(Optimizer):
 
     n_moments = 1
 
-    def _move(self, grad: Tensor, learning_rate: Tensor) -> None:
+    def _move(self, grad: Tensor, learning_rate: Tensor, penalty_share: Tensor | None) -> None:
         (velocity,) = self.moments
         velocity.mul_(self.momentum).add_(grad)
         move = torch.mul(velocity, learning_rate, out=self._scratch)

@@ -30,7 +30,7 @@ from sklreg.engine.modules import (
     plain_module,
     row_of_module,
 )
-from sklreg.engine.optim import OPTIMIZERS, schedule_factor
+from sklreg.engine.optim import OPTIMIZERS, Optimizer, schedule_factor
 from sklreg.engine.penalties import (
     Block,
     ElasticNet,
@@ -158,23 +158,13 @@ class _Stack:
             binned=self.static.binned,
         )
         self.loss = LOSSES[self.static.loss]
-        # Draws belong to a seed and a number of samples.
-        self.all_streams = {(job.seed, len(job.train_set)): Streams(job.seed, self.static.device) for job in jobs}
-        # Equal data (the same fold in many candidates) is held on the device once.
-        tensors = {id(t): t for job in jobs for s in (job.train_set, job.validation_set) if s for t in s.tensors()}
-        on_device = {key: tensor.to(self.static.device) for key, tensor in tensors.items()}
-        sets = {s.identity: s for job in jobs for s in (job.train_set, job.validation_set) if s is not None}
-        self.samples = {key: s.map(lambda tensor: on_device[id(tensor)]) for key, s in sets.items()}
-
-        train_sets = list(dict.fromkeys(job.train_set.identity for job in jobs))
-        self.pool = Pool.of([self.samples[key] for key in train_sets])
-        n_max = max(len(job.train_set) for job in jobs)
-        self.first_place = {key: i * n_max for i, key in enumerate(train_sets)}  # in the pool
-        self.buffer, self.validation_buffer = Buffer(), Buffer()
         self.jobs = jobs
         self.is_aborted, self.keep = is_aborted, keep
         self.n_together = len(jobs)
         self.places = list(range(len(jobs)))  # where each row's result belongs
+        # Draws belong to a seed and a number of samples.
+        self.all_streams = {(job.seed, len(job.train_set)): Streams(job.seed, self.static.device) for job in jobs}
+        self._load_samples()
         self.state = torch.cat([self._first_row(job) for job in jobs]).to(self.static.device)  # (K, S)
         self.averaging: WeightAveraging | None = None
         if self._averages:
@@ -183,7 +173,30 @@ class _Stack:
             if job.optimizer_state is not None and job.optimizer_state.raw is not None:
                 self.state[k] = job.optimizer_state.raw
         self._lay_out_rows()
-        self.optimizer = OPTIMIZERS[self.static.solver](
+        self.optimizer = self._first_optimizer()
+        self.stopping = self._first_stopping()
+        streams = [self._streams_of(job) for job in jobs]
+        self.mixup = Mixup([job.hyperparameters.mixup_alpha for job in jobs], streams)
+        self.cutmix = CutMix([job.hyperparameters.cutmix_alpha for job in jobs], streams)
+        self.histories: list[list[dict[str, float]]] = [[] for _ in jobs]
+        self.errors: list[Exception | None] = [None] * len(jobs)
+
+    def _load_samples(self) -> None:
+        """Put all samples on the device; equal ones (the same fold in many candidates) once."""
+        tensors = {id(t): t for job in self.jobs for s in (job.train_set, job.validation_set) if s for t in s.tensors()}
+        on_device = {key: tensor.to(self.static.device) for key, tensor in tensors.items()}
+        sets = {s.identity: s for job in self.jobs for s in (job.train_set, job.validation_set) if s is not None}
+        self.samples = {key: s.map(lambda tensor: on_device[id(tensor)]) for key, s in sets.items()}
+
+        train_sets = list(dict.fromkeys(job.train_set.identity for job in self.jobs))
+        self.pool = Pool.of([self.samples[key] for key in train_sets])
+        n_max = max(len(job.train_set) for job in self.jobs)
+        self.first_place = {key: i * n_max for i, key in enumerate(train_sets)}  # in the pool
+        self.buffer, self.validation_buffer = Buffer(), Buffer()
+
+    def _first_optimizer(self) -> Optimizer:
+        """Return the optimizer, which goes on where those of the jobs ended."""
+        optimizer = OPTIMIZERS[self.static.solver](
             self.state[:, : self.layout.n_params],
             self.layout.parts(),
             self._penalty(),
@@ -191,22 +204,21 @@ class _Stack:
             self._column("momentum")[:, None],
             self._column("max_grad_norm")[:, None],
         )
-        if jobs[0].n_steps > 0:
-            self.optimizer.n_steps = jobs[0].n_steps
+        if self.jobs[0].n_steps > 0:
+            optimizer.n_steps = self.jobs[0].n_steps
             # A copy: the jobs' own must be as they were if this training fails.
-            memories = [job.optimizer_state.memory for job in jobs if job.optimizer_state]
+            memories = [job.optimizer_state.memory for job in self.jobs if job.optimizer_state]
             parts = [torch.stack(of_rows) for of_rows in zip(*memories, strict=True)]
-            self.optimizer.recall([part.to(self.static.device, self.static.dtype) for part in parts])
+            optimizer.recall([part.to(self.static.device, self.static.dtype) for part in parts])
+        return optimizer
+
+    def _first_stopping(self) -> EarlyStopping:
+        """Return what watches each row's improvement."""
         patience, min_delta = (self._column(name, torch.float64) for name in ("patience", "min_delta"))
         # While a penalty grows, nobody is judged by it: it reaches its strength in this epoch.
         l1, warmup, max_iter = (self._column(name, torch.float64) for name in ("l1", "penalty_warmup", "max_iter"))
         n_growing = torch.where(l1 > 0, (warmup * max_iter - 1e-9).ceil() - 1, 0)
-        self.stopping = EarlyStopping(self._judged_state, patience, min_delta, n_growing)
-        streams = [self._streams_of(job) for job in jobs]
-        self.mixup = Mixup([job.hyperparameters.mixup_alpha for job in jobs], streams)
-        self.cutmix = CutMix([job.hyperparameters.cutmix_alpha for job in jobs], streams)
-        self.histories: list[list[dict[str, float]]] = [[] for _ in jobs]
-        self.errors: list[Exception | None] = [None] * len(jobs)
+        return EarlyStopping(self._judged_state, patience, min_delta, n_growing)
 
     def train(self) -> None:
         """Run epochs until every row is done."""

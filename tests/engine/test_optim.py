@@ -98,28 +98,29 @@ def test_where_training_rests_the_objective_is_stationary(kind, momentum):
     assert_allclose((gradient + column(l1) * w.sign())[~zero], 0, atol=1e-5)
 
 
-def by_gains(V, gains, biases, X, y, n_steps, rate, l2, decay):
+def by_gains(V, X, y, n_steps, rate, l2, decay):
     """Train the product of gains and weights as two parameters of torch's own AdamW; return the product.
 
-    Gains are 2 at most.  After each step they fade, and what they lose the weights gain.
+    The rates of the layer, of its biases and of the gains set in within some steps.  Gains are 2 at most.  After each
+    step those below 1 fade, and what they lose the weights gain.
     """
     log_gains = torch.zeros(len(V), 1, dtype=V.dtype, requires_grad=True)
     V, b = V.clone().requires_grad_(), torch.zeros(V.shape[1], dtype=V.dtype, requires_grad=True)
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": [V], "lr": rate * math.sqrt(100 / len(V)), "weight_decay": decay / math.sqrt(100 / len(V))},
-            {"params": [b], "lr": rate * biases, "weight_decay": 0.0},
-            {"params": [log_gains], "lr": rate * gains, "weight_decay": 0.0},
-        ]
-    )
-    for _ in range(n_steps):
+    optimizer = torch.optim.AdamW([{"params": [p], "weight_decay": 0.0} for p in (V, b, log_gains)])
+    for step in range(1, n_steps + 1):
+        share = 1 - math.exp(-step / 10)
+        of_layer, of_biases, of_gains = (rate * r for r in (1 + (math.sqrt(100 / len(V)) - 1) * share,
+                                                            1 + 4 * share, 10 * share))  # fmt: skip
+        for group, length in zip(optimizer.param_groups, (of_layer, of_biases, of_gains), strict=True):
+            group["lr"] = length
+        optimizer.param_groups[0]["weight_decay"] = decay * rate / of_layer
         optimizer.zero_grad()
         W = log_gains.exp() * V
         (0.5 * (X @ W + b - y).square().sum(1).mean() + 0.5 * l2 * W.square().sum()).backward()
         optimizer.step()
         with torch.no_grad():
             log_gains.clamp_(max=math.log(2))
-            lost = log_gains * rate * gains * 0.02
+            lost = log_gains.clamp(max=0) * rate * 10 * 0.02
             log_gains.sub_(lost)
             V.mul_(lost.exp())
     return (log_gains.exp() * V).detach(), b.detach()
@@ -139,7 +140,7 @@ def test_scaled_adam_is_adam_on_gains_and_weights_whose_product_is_the_first_mat
         W, b = params[0, :12].view(6, 2), params[0, 12:]
         slope = (X @ W + b - y) / 50
         optimizer.step(torch.cat([(X.T @ slope).flatten(), slope.sum(0)])[None], column([1e-2]))
-    W, b = by_gains(start, 20.0, 10.0, X, y, 30, 1e-2, l2, decay)
+    W, b = by_gains(start, X, y, 30, 1e-2, l2, decay)
     assert_close(params[0, :12].view(6, 2), W, rtol=1e-7, atol=1e-9)
     assert_close(params[0, 12:], b, rtol=1e-7, atol=1e-9)
 
