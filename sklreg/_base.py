@@ -695,7 +695,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         )
         job = Job(
             static=static,
-            hyperparameters=self._hyperparameters(single_pass, starts_anew=start is None),
+            hyperparameters=self._hyperparameters(single_pass, grows=start is None or not _has_zeros(start)),
             train_set=train_set,
             validation_set=validation_set,
             seed=seed,
@@ -719,7 +719,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             return input_map_of(layers_of(start)[0])
         return learn_input_map(table.X, table.weight, is_scaled, n_bins)
 
-    def _hyperparameters(self, single_pass: bool, starts_anew: bool) -> Hyperparameters:
+    def _hyperparameters(self, single_pass: bool, grows: bool) -> Hyperparameters:
         l1, l2 = self._penalty_strengths()
         off = float("inf")
         return Hyperparameters(
@@ -728,8 +728,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             l1=l1,
             l2=l2,
             hierarchy=getattr(self, "hierarchy", 1.0),
-            # Weights that a fit begins with have been under the penalty already.
-            penalty_warmup=self.penalty_warmup if l1 > 0 and starts_anew and not single_pass else 0.0,
+            penalty_warmup=self.penalty_warmup if l1 > 0 and grows and not single_pass else 0.0,
             weight_decay=self.weight_decay,
             dropout=self.dropout,
             input_dropout=self.input_dropout,
@@ -1057,6 +1056,12 @@ def _layer_sizes(sizes: Any, name: str) -> tuple[int, ...]:
             f"Got {sizes!r} instead."
         )
     return tuple(int(size) for size in sizes)
+
+
+def _has_zeros(network: nn.Sequential) -> bool:
+    """Return whether some weights are exactly 0: L1 has deleted them, which it would not do again all at once."""
+    linear = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+    return any(bool((layer.weight == 0).any()) for layer in linear)
 
 
 def _resolve_device(device: str, name: str) -> torch.device:

@@ -158,10 +158,10 @@ default={default}
             regression, the linear connection counts in units of the target's standard deviation.""",
     "penalty_warmup": """
         penalty_warmup : float, default={default}
-            Share of the steps over which the L1 part (of weights or groups) grows from 0 to its strength, in [0, 1);
-            not where a fit continues from weights (``warm_start``, ``partial_fit``).  What training has found useful
-            before the penalty is at its full strength is more likely to stay; the objective is the same.  Early
-            stopping counts the epochs from then on.""",
+            Share of the steps over which the L1 part (of weights or groups) grows from 0 to its strength, in [0, 1).
+            What training has found useful before the penalty is at its full strength is more likely to stay; the
+            objective is the same.  Early stopping counts the epochs from then on.  Not in ``partial_fit``, nor in a
+            warm start from weights some of which are 0: these have been under the penalty, and stay.""",
     "weight_decay": """
         weight_decay : float, default={default}
             Decoupled weight decay, in [0, inf): every step multiplies the weights by
@@ -226,8 +226,9 @@ default={default}
     "learning_rate_init": """
         learning_rate_init : float, default={default}
             Initial step size, in (0, inf).  With ``solver='scaled_adam'`` that of weights in a layer with 100 inputs;
-            with ``n`` inputs it is ``sqrt(100 / n)`` times that; biases take 10 times ``learning_rate_init`` in every
-            layer, normalization parameters once.  Of a linear model none of this holds.""",
+            with ``n`` inputs it is ``sqrt(100 / n)`` times that; biases take 5 times ``learning_rate_init`` in every
+            layer, normalization parameters once; what is above 1 sets in over some ten steps.  Of a linear model none
+            of this holds.""",
     "learning_rate": """
         learning_rate : {{'constant', 'cosine', 'one_cycle', 'flat_cosine'}}, default={default}
             Schedule of the step size over ``max_iter`` epochs.  ``'cosine'`` lets it fall to zero, which the last

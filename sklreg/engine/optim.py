@@ -227,8 +227,8 @@ class ScaledAdam(Adam):
     The first weights are :math:`W_{jk} = e^{\theta_j} V_{jk}`, and Adam moves :math:`\theta`, from 0, and :math:`V`: an
     input that says nothing loses all its weights together, and one that says much gains, in a few steps.  Weights of a
     layer with ``n`` inputs move :math:`\sqrt{100 / n}` learning rates, biases 5, gains 10, as in the neural tangent
-    parametrization (Jacot et al., 2018).  The first steps, of full length whatever the gradient, are Adam's own: these
-    rates set in as :math:`1 - e^{-t / 10}`.
+    parametrization (Jacot et al., 2018).  Adam's first steps have their full length whatever the gradient: rates above
+    1 set in as :math:`1 - e^{-t / 10}`.
 
     The parameters are :math:`W` all along, so gains exist nowhere else, and what is minimized stays the same.  The
     penalty is on :math:`W`; its prox takes :math:`\ell_1 e^{2 \theta_j}` times the step of :math:`V` from :math:`W`.
@@ -266,11 +266,10 @@ class ScaledAdam(Adam):
         slope.mul_(self.gain)
         move = self._moved(self._scratch, grad, self.moments)
         self.first.view(move).mul_(self.gain)
-        share = self._share_of_rates
         for columns, rate in self.rates:
-            self.params[:, columns].addcmul_(move[:, columns], learning_rate * (1 + (rate - 1) * share))
+            self.params[:, columns].addcmul_(move[:, columns], learning_rate * self._in_this_step(rate))
         steps = self._moved(torch.empty_like(pull), pull, self.gain_moments)
-        steps.mul_(learning_rate * (_RATE_OF_GAINS * share))
+        steps.mul_(learning_rate * (_RATE_OF_GAINS * self._share_of_rates))
         before = self.log_gains.clone()
         self.log_gains.add_(steps).clamp_(_LEAST_LOG_GAIN, _GREATEST_LOG_GAIN)
         weight.mul_((self.log_gains - before).exp_()[:, :n, None])
@@ -282,6 +281,9 @@ class ScaledAdam(Adam):
         # Adam's first moves have the length 1 for any gradient.  Times 10, they would throw trained weights about
         # with which a fit begins.
         return 1 - math.exp(-self.n_steps / _WARM_UP)
+
+    def _in_this_step(self, rate: float) -> float:
+        return rate if rate <= 1 else 1 + (rate - 1) * self._share_of_rates
 
     def _l1_of_weights(self) -> Tensor:
         assert isinstance(self.penalty, ElasticNet)
@@ -299,7 +301,7 @@ class ScaledAdam(Adam):
 
     def _scale(self, of_weights: Tensor, of_first: Tensor) -> Tensor:
         for columns, rate in self.rates_of_weights:
-            of_weights[:, columns].mul_(1 + (rate - 1) * self._share_of_rates)
+            of_weights[:, columns].mul_(self._in_this_step(rate))
         self.first.view(of_weights).mul_(of_first)
         return of_weights
 

@@ -101,16 +101,17 @@ def test_where_training_rests_the_objective_is_stationary(kind, momentum):
 def by_gains(V, X, y, n_steps, rate, l2, decay):
     """Train the product of gains and weights as two parameters of torch's own AdamW; return the product.
 
-    The rates of the layer, of its biases and of the gains set in within some steps.  Gains are 2 at most.  After each
-    step those below 1 fade, and what they lose the weights gain.
+    Rates of the layer, of its biases and of the gains that are above 1 set in within some steps.  Gains are 2 at most.
+    After each step those below 1 fade, and what they lose the weights gain.
     """
     log_gains = torch.zeros(len(V), 1, dtype=V.dtype, requires_grad=True)
     V, b = V.clone().requires_grad_(), torch.zeros(V.shape[1], dtype=V.dtype, requires_grad=True)
     optimizer = torch.optim.AdamW([{"params": [p], "weight_decay": 0.0} for p in (V, b, log_gains)])
     for step in range(1, n_steps + 1):
         share = 1 - math.exp(-step / 10)
-        of_layer, of_biases, of_gains = (rate * r for r in (1 + (math.sqrt(100 / len(V)) - 1) * share,
-                                                            1 + 4 * share, 10 * share))  # fmt: skip
+        of_layer = math.sqrt(100 / len(V))
+        of_layer = rate * (of_layer if of_layer < 1 else 1 + (of_layer - 1) * share)
+        of_biases, of_gains = rate * (1 + 4 * share), rate * 10 * share
         for group, length in zip(optimizer.param_groups, (of_layer, of_biases, of_gains), strict=True):
             group["lr"] = length
         optimizer.param_groups[0]["weight_decay"] = decay * rate / of_layer
@@ -126,23 +127,24 @@ def by_gains(V, X, y, n_steps, rate, l2, decay):
     return (log_gains.exp() * V).detach(), b.detach()
 
 
+@pytest.mark.parametrize("d", [6, 200])
 @pytest.mark.parametrize(("l2", "decay"), [(0.0, 0.0), (0.1, 0.0), (0.0, 0.5)])
-def test_scaled_adam_is_adam_on_gains_and_weights_whose_product_is_the_first_matrix(l2, decay):
+def test_scaled_adam_is_adam_on_gains_and_weights_whose_product_is_the_first_matrix(l2, decay, d):
     generator = torch.Generator().manual_seed(0)
-    X = torch.randn(50, 6, generator=generator, dtype=torch.float64)
+    X = torch.randn(50, d, generator=generator, dtype=torch.float64)
     y = X[:, :1] + 2 + 0.1 * torch.randn(50, 2, generator=generator, dtype=torch.float64)
-    start = torch.randn(6, 2, generator=generator, dtype=torch.float64)
+    start = torch.randn(d, 2, generator=generator, dtype=torch.float64)
     params = torch.cat([start.flatten(), torch.zeros(2, dtype=torch.float64)])[None]
     zero = torch.zeros(1, 1, dtype=torch.float64)
     penalty = ElasticNet(zero, zero + l2)
-    optimizer = ScaledAdam(params, one_layer(6, 2), penalty, zero + decay, zero, zero + math.inf)
+    optimizer = ScaledAdam(params, one_layer(d, 2), penalty, zero + decay, zero, zero + math.inf)
     for _ in range(30):
-        W, b = params[0, :12].view(6, 2), params[0, 12:]
+        W, b = params[0, : 2 * d].view(d, 2), params[0, 2 * d :]
         slope = (X @ W + b - y) / 50
         optimizer.step(torch.cat([(X.T @ slope).flatten(), slope.sum(0)])[None], column([1e-2]))
     W, b = by_gains(start, X, y, 30, 1e-2, l2, decay)
-    assert_close(params[0, :12].view(6, 2), W, rtol=1e-7, atol=1e-9)
-    assert_close(params[0, 12:], b, rtol=1e-7, atol=1e-9)
+    assert_close(params[0, : 2 * d].view(d, 2), W, rtol=1e-7, atol=1e-9)
+    assert_close(params[0, 2 * d :], b, rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("factor", [None, [1.0, 0.3]])
