@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -100,15 +99,17 @@ def _focal_gradient(z: Tensor, gamma: Tensor) -> Tensor:
 
 
 def _elementwise(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-    """Apply a function on memory that is filled up to whole vector registers.
+    """Apply a function to tensors of the first one's shape, on memory that is filled up to whole vector registers.
 
     Some kernels (powers, exponentials, the logistic function) round the numbers that are left over at the end otherwise
     than the others, and where the end is depends on the number of models.
     """
-    shape = torch.broadcast_shapes(*(tensor.shape for tensor in tensors))
-    size = math.prod(shape)
-    flat = [F.pad(tensor.expand(shape).reshape(-1), (0, -size % 64)) for tensor in tensors]
-    return function(*flat)[:size].view(shape)
+    like = tensors[0]
+    size = like.numel()
+    flat = [tensor.expand_as(like).reshape(-1) for tensor in tensors]
+    if size % 64:
+        flat = [F.pad(tensor, (0, -size % 64)) for tensor in flat]
+    return function(*flat)[:size].view(like.shape)
 
 
 def squared_error(output: Tensor, target: Tensor, options: LossOptions = PLAIN) -> Tensor:

@@ -349,7 +349,7 @@ class OutputLinear:
         if n_outputs == 1:
             # Twice the one row: for a single row and a single model the library below would take another path, with
             # another rounding, than for several models.
-            weight, bias = weight.repeat(1, 2, 1), bias.expand(-1, 2, -1)
+            weight, bias = torch.cat([weight, weight], 1), bias.expand(-1, 2, -1)
         return torch.baddbmm(bias, weight, x.transpose(1, 2))[:, :n_outputs].transpose(1, 2)  # (K, n, C)
 
     def backward(self, gradient: Tensor) -> Tensor:

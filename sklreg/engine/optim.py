@@ -177,7 +177,8 @@ class Adam(Optimizer):
     beta1, beta2, epsilon = 0.9, 0.999, 1e-8
 
     def _move(self, grad: Tensor, learning_rate: Tensor, penalty_share: Tensor | None) -> None:
-        move = self._moved(self._scratch, grad, self.moments)
+        move = self._scratch
+        self._take_in([grad], [self.moments], [move])
         first, second = self.moments
         for block in self.penalty.blocks:
             size = block.groups.spread(self._inverse_root(block.mean(second)) / (self.beta1**self.n_steps - 1))
@@ -189,17 +190,16 @@ class Adam(Optimizer):
                 block.put(torch.where(block.models, block.view(first) * size, block.view(move)), move)
         self.params.addcmul_(move, learning_rate)
 
-    def _moved(self, move: Tensor, grad: Tensor, moments: list[Tensor]) -> Tensor:
-        """Take ``grad`` into the moments, and set ``move`` to the step at a learning rate of one."""
+    def _take_in(self, grads: list[Tensor], moments: list[list[Tensor]], moves: list[Tensor]) -> None:
+        """Take gradients into their moments, and set moves to the steps at a learning rate of one."""
         # torch's own kernel makes one pass where single operations make seven.  It knows one learning rate for all
         # rows: it moves zeros by a rate of one, which gives what each row is to add at its own.
-        first, second = moments
-        n_steps = torch.full((), float(self.n_steps), device=grad.device)  # a copy from the CPU would wait for the GPU
+        firsts, seconds = zip(*moments, strict=True)
+        n_steps = torch.full((), float(self.n_steps), device=grads[0].device)  # a copy from the CPU: waits for the GPU
         torch._fused_adam_(
-            [move.zero_()], [grad], [first], [second], [], [n_steps], lr=1.0, beta1=self.beta1, beta2=self.beta2,
-            weight_decay=0.0, eps=self.epsilon, amsgrad=False, maximize=False,
+            [move.zero_() for move in moves], grads, firsts, seconds, [], [n_steps] * len(grads), lr=1.0,
+            beta1=self.beta1, beta2=self.beta2, weight_decay=0.0, eps=self.epsilon, amsgrad=False, maximize=False,
         )  # fmt: skip
-        return move
 
     @property
     def longest(self) -> float | Tensor:
@@ -247,34 +247,32 @@ class ScaledAdam(Adam):
         self.log_gains, *self.gain_moments = (params.new_zeros(len(params), n_inputs) for _ in range(3))
         self.gain = params.new_ones(len(params), self.first.n_in, 1)  # in the last move
         # How long the steps of parameters are that follow one another, in learning rates.
-        of_weights = [(matrix.columns, math.sqrt(_USUAL_INPUTS / matrix.n_in)) for matrix in parts.matrices]
+        self.rates_of_weights = [(matrix.columns, math.sqrt(_USUAL_INPUTS / matrix.n_in)) for matrix in parts.matrices]
         of_normalization = slice(parts.biases.stop, params.shape[1])
-        self.rates = [*of_weights, (parts.biases, _RATE_OF_BIASES), (of_normalization, 1.0)]
-        self.rates_of_weights = of_weights
+        self.rates = [*self.rates_of_weights, (parts.biases, _RATE_OF_BIASES), (of_normalization, 1.0)]
+        self._pull = torch.zeros_like(self.log_gains)
 
     def _move(self, grad: Tensor, learning_rate: Tensor, penalty_share: Tensor | None) -> None:
-        weight, slope, n = self.first.view(self.params), self.first.view(grad), self.first.n_in
-        pull = torch.zeros_like(self.log_gains)
-        product = self.first.view(self._scratch)
-        torch.sum(torch.mul(weight, slope, out=product), 2, out=pull[:, :n])
+        weight, slope, n, move = self.first.view(self.params), self.first.view(grad), self.first.n_in, self._scratch
+        pull = torch.sum(torch.mul(weight, slope, out=self.first.view(move)), 2, out=self._pull[:, :n])
         if self._has_prox:
             # Not before there was a gradient: as with the prox, nothing would be known of the input yet.
             is_known = self.first.view(self.moments[1]).sum(2) > 0
             l1_of_inputs = self.first.view(self._l1_of_weights()).sum(2) * is_known
-            pull[:, :n] += l1_of_inputs if penalty_share is None else l1_of_inputs * penalty_share
+            pull += l1_of_inputs if penalty_share is None else l1_of_inputs * penalty_share
         self.gain = self.log_gains.exp()[:, :n, None]
         slope.mul_(self.gain)
-        move = self._moved(self._scratch, grad, self.moments)
+        steps = torch.empty_like(self._pull)
+        self._take_in([grad, self._pull], [self.moments, self.gain_moments], [move, steps])
         self.first.view(move).mul_(self.gain)
         for columns, rate in self.rates:
-            self.params[:, columns].addcmul_(move[:, columns], learning_rate * self._in_this_step(rate))
-        steps = self._moved(torch.empty_like(pull), pull, self.gain_moments)
-        steps.mul_(learning_rate * (_RATE_OF_GAINS * self._share_of_rates))
-        before = self.log_gains.clone()
-        self.log_gains.add_(steps).clamp_(_LEAST_LOG_GAIN, _GREATEST_LOG_GAIN)
-        weight.mul_((self.log_gains - before).exp_()[:, :n, None])
-        fading = (learning_rate * (_RATE_OF_GAINS * _FADING)).clamp(max=1)
-        self.log_gains.sub_(self.log_gains.clamp(max=0) * fading)
+            if columns.start < columns.stop:
+                self.params[:, columns].addcmul_(move[:, columns], learning_rate * self._in_this_step(rate))
+        rate_of_gains = learning_rate * (_RATE_OF_GAINS * self._share_of_rates)
+        moved = torch.addcmul(self.log_gains, steps, rate_of_gains).clamp_(_LEAST_LOG_GAIN, _GREATEST_LOG_GAIN)
+        weight.mul_((moved - self.log_gains).exp_()[:, :n, None])
+        fading = (learning_rate * (_RATE_OF_GAINS * _FADING)).clamp_(max=1)
+        self.log_gains = torch.addcmul(moved, moved.clamp(max=0), fading, value=-1)
 
     @property
     def _share_of_rates(self) -> float:
@@ -314,7 +312,7 @@ class ScaledAdam(Adam):
 
     def select(self, rows: Tensor, params: Tensor) -> None:
         super().select(rows, params)
-        self.log_gains, self.gain = self.log_gains[rows], self.gain[rows]
+        self.log_gains, self.gain, self._pull = self.log_gains[rows], self.gain[rows], self._pull[rows]
         self.gain_moments = [m[rows] for m in self.gain_moments]
 
 
