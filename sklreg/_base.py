@@ -695,7 +695,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         )
         job = Job(
             static=static,
-            hyperparameters=self._hyperparameters(single_pass, grows=start is None or not _has_zeros(start)),
+            hyperparameters=self._hyperparameters(single_pass, start),
             train_set=train_set,
             validation_set=validation_set,
             seed=seed,
@@ -719,8 +719,9 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             return input_map_of(layers_of(start)[0])
         return learn_input_map(table.X, table.weight, is_scaled, n_bins)
 
-    def _hyperparameters(self, single_pass: bool, grows: bool) -> Hyperparameters:
+    def _hyperparameters(self, single_pass: bool, start: nn.Sequential | None) -> Hyperparameters:
         l1, l2 = self._penalty_strengths()
+        grows = l1 > 0 and not single_pass and not (start is not None and _has_deleted_weights(start))
         off = float("inf")
         return Hyperparameters(
             learning_rate_init=self.learning_rate_init,
@@ -728,7 +729,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             l1=l1,
             l2=l2,
             hierarchy=getattr(self, "hierarchy", 1.0),
-            penalty_warmup=self.penalty_warmup if l1 > 0 and grows and not single_pass else 0.0,
+            penalty_warmup=self.penalty_warmup if grows else 0.0,
             weight_decay=self.weight_decay,
             dropout=self.dropout,
             input_dropout=self.input_dropout,
@@ -1058,10 +1059,11 @@ def _layer_sizes(sizes: Any, name: str) -> tuple[int, ...]:
     return tuple(int(size) for size in sizes)
 
 
-def _has_zeros(network: nn.Sequential) -> bool:
-    """Return whether some weights are exactly 0: L1 has deleted them, which it would not do again all at once."""
-    linear = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
-    return any(bool((layer.weight == 0).any()) for layer in linear)
+def _has_deleted_weights(network: nn.Sequential) -> bool:
+    """Return whether L1 has deleted weights, which a penalty that grows once more would revive."""
+    linear = [layer for layer in layers_of(network)[0] if isinstance(layer, nn.Linear)]
+    # The output layer starts at 0, and weights of units that are never on stay there.
+    return any(bool((layer.weight == 0).any()) for layer in linear[:-1] or linear)
 
 
 def _resolve_device(device: str, name: str) -> torch.device:

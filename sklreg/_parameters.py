@@ -161,7 +161,7 @@ default={default}
             Share of the steps over which the L1 part (of weights or groups) grows from 0 to its strength, in [0, 1).
             What training has found useful before the penalty is at its full strength is more likely to stay; the
             objective is the same.  Early stopping counts the epochs from then on.  Not in ``partial_fit``, nor in a
-            warm start from weights some of which are 0: these have been under the penalty, and stay.""",
+            warm start from weights of which the penalty has deleted some: they stay.""",
     "weight_decay": """
         weight_decay : float, default={default}
             Decoupled weight decay, in [0, inf): every step multiplies the weights by

@@ -242,7 +242,7 @@ def fit_together(groups: Sequence[Rows], owner: str) -> list[list[ElasticNetMixi
     """Train all rows of all groups in one call; return the fitted estimators of each group."""
     models = [group.models() for group in groups]
     jobs = [
-        replace(group.job, hyperparameters=model._hyperparameters(single_pass=False, grows=True), on_epoch=None)
+        replace(group.job, hyperparameters=model._hyperparameters(single_pass=False, start=None), on_epoch=None)
         for group, members in zip(groups, models, strict=True)
         for model in members
     ]

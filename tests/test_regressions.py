@@ -282,7 +282,10 @@ def test_l1_does_not_take_a_network_away_before_it_has_learnt(rare_class):
 @pytest.mark.parametrize("l1_before", [1e-3, 0.0])
 def test_a_penalty_grows_in_a_warm_start_where_it_has_deleted_nothing_yet(rare_class, l1_before):
     X, _, y, _ = rare_class
-    model = RegularizedMLPClassifier((16,), l1=l1_before, max_iter=3, warm_start=True, random_state=0).fit(X, y)
+    X = np.abs(X)  # so that some units are never on
+    setting = {"hidden_layer_sizes": (64,), "activation": "relu", "max_iter": 3, "random_state": 0}
+    model = RegularizedMLPClassifier(l1=l1_before, warm_start=True, **setting).fit(X, y)
+    assert (model.coefs_[-1] == 0).any()  # not for a penalty alone
     growing, at_once = (
         pickle.loads(pickle.dumps(model)).set_params(l1=1e-3, penalty_warmup=share).fit(X, y) for share in (0.9, 0.0)
     )

@@ -195,7 +195,8 @@ class Adam(Optimizer):
         # torch's own kernel makes one pass where single operations make seven.  It knows one learning rate for all
         # rows: it moves zeros by a rate of one, which gives what each row is to add at its own.
         firsts, seconds = zip(*moments, strict=True)
-        n_steps = torch.full((), float(self.n_steps), device=grads[0].device)  # a copy from the CPU: waits for the GPU
+        # Filled there: a copy from the CPU would wait for the GPU.
+        n_steps = torch.full((), float(self.n_steps), device=grads[0].device)
         torch._fused_adam_(
             [move.zero_() for move in moves], grads, firsts, seconds, [], [n_steps] * len(grads), lr=1.0,
             beta1=self.beta1, beta2=self.beta2, weight_decay=0.0, eps=self.epsilon, amsgrad=False, maximize=False,
