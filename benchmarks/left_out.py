@@ -11,7 +11,8 @@ differs by is chance.
 SAM (Foret et al., 2021) takes the gradient where a step of length rho uphill has led.  Norms stand between the weights
 of a hidden layer and its activation: layer and batch norm, which ``RegularizedMLP*`` has, for comparison; RMS norm; and
 ghost batch norm (Hoffer et al., 2017), by about 32 samples of a batch.  Periodic embeddings (PLR of Gorishniy et al.,
-2022) are of all inputs with more than two values: 48 frequencies, and 24 units, for each.
+2022) are of all inputs with more than two values: 48 frequencies, and 24 units, for each.  SWA (Izmailov et al., 2018)
+is the mean of the weights after each of the last quarter of the epochs, of which there are as many for all tables.
 
 Ensembles with a cosine have a budget of epochs, the same for each, in which the learning rate falls to 0: one network;
 snapshots of four cycles of a quarter (Huang et al., 2017); and four networks of a quarter each.  What is kept of a
@@ -51,6 +52,7 @@ SETTINGS: dict[str, Any] = {
 N_HIDDEN = (128, 128)
 N_MEMBERS = 4
 N_EPOCHS = 200  # of the ensembles with a cosine
+N_EPOCHS_OF_SWA = 80
 _VALIDATION_SHARE = 0.1
 
 # Techniques ---------------------------------------------------------------------------------------------------------
@@ -154,7 +156,7 @@ def network(part: Part, seed: int, **changes: Any) -> Any:
     """Return a fitted network."""
     kind = SharpnessAware if "rho" in changes else RegularizedNetClassifier
     hold_out = predefined_split(Dataset(part.X_val, part.y_val))
-    net = kind(MLP, train_split=hold_out, random_state=seed, **{**SETTINGS, **changes})
+    net = kind(MLP, random_state=seed, **{**SETTINGS, "train_split": hold_out, **changes})
     return net.fit(part.X, part.y)
 
 
@@ -182,6 +184,20 @@ def periodic(part: Part, seed: int, sigma: float) -> Array:
     return one(part, seed, module__embedding=embedding, weight_decay=decay)
 
 
+def swa(part: Part, seed: int, n_averaged: int) -> Array:
+    """Train for ``N_EPOCHS_OF_SWA`` epochs, and average the weights after each of the last ones."""
+    n_before = N_EPOCHS_OF_SWA - n_averaged
+    net = network(part, seed, max_epochs=n_before, early_stopping=False, train_split=None)
+    if n_averaged:
+        average = torch.optim.swa_utils.AveragedModel(net.module_)
+        net.set_params(max_epochs=1)
+        for _ in range(n_averaged):
+            net.partial_fit(part.X, part.y)
+            average.update_parameters(net.module_)
+        net.module_.load_state_dict(average.module.state_dict())
+    return net.predict_proba(part.X_test)
+
+
 def cosine(n_epochs: int) -> dict[str, Any]:
     """Return the settings of ``n_epochs`` at a learning rate that falls to 0, and starts anew after them."""
     schedule = LRScheduler(
@@ -204,6 +220,8 @@ MODELS: dict[str, Callable[[Part, int], Array]] = {
     "periodic, sigma=0.1": partial(periodic, sigma=0.1),
     "periodic, sigma=1": partial(periodic, sigma=1.0),
     "4 members": members,
+    f"{N_EPOCHS_OF_SWA} epochs": partial(swa, n_averaged=0),
+    f"{N_EPOCHS_OF_SWA} epochs, SWA": partial(swa, n_averaged=N_EPOCHS_OF_SWA // 4),
     "cosine, 1 network": partial(one, **cosine(N_EPOCHS)),
     "cosine, 4 snapshots": partial(snapshots, **cosine(N_EPOCHS // N_MEMBERS)),
     "cosine, 4 members": partial(members, **cosine(N_EPOCHS // N_MEMBERS)),

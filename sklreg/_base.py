@@ -37,6 +37,7 @@ from sklreg.engine import (
     ACTIVATIONS,
     AS_GIVEN,
     PASSES_AT_ONCE,
+    Committee,
     CSRRows,
     DenseRows,
     Ensemble,
@@ -81,6 +82,7 @@ _OF_ONE_NETWORK = frozenset(
      "best_validation_score_")
 )  # fmt: skip
 _LEAST_WEIGHT = 1e-30  # of the greatest; less than this is lost in single precision, and counts as none
+_DRAW_OF_SAMPLES = 1  # beside a fit's seed: a stream of its own
 _USUAL_AVERAGING = 0.99  # chosen with benchmarks/quality.py
 _N_SAMPLES = 100  # networks that dropout makes, unless told otherwise
 _BLOCK = 64  # samples are predicted in multiples of this
@@ -165,7 +167,8 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     weight_averaging: float | str
     batch_size: int | str
     max_iter: int
-    early_stopping: bool
+    early_stopping: bool | str
+    bootstrap: bool = False
     validation_fraction: float
     patience: int
     min_delta: float
@@ -312,15 +315,18 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         self._check_number_of(previous)
         members = self._new_members(seed)
         tasks = EpochTasks.of(self, X, y, self.max_iter * self.n_members)
+        committee = Committee() if self.early_stopping == "ensemble" and len(members) > 1 else None
         jobs = []
         for k, member in enumerate(members):
             start = previous[k]._network if previous else None
             if start is not None:
                 self._check_warm_start(start)
             member_seed = seed if member is self else member._draw_seed()
-            job = member._first_job(table, member_seed, (X_val, y_val, sample_weight_val), start=start)
+            # Members that are judged together are judged by the same samples.
+            split_seed = seed if self.early_stopping == "ensemble" else member_seed
+            job = member._first_job(table, member_seed, (X_val, y_val, sample_weight_val), split_seed, start=start)
             name = type(self).__name__ + (f" (member {k + 1} of {self.n_members})" if self.n_members > 1 else "")
-            jobs.append(replace(job, on_epoch=member._epoch_listener(job.units, tasks, name)))
+            jobs.append(replace(job, committee=committee, on_epoch=member._epoch_listener(job.units, tasks, name)))
         return members, [share_equal_samples(job) for job in jobs] if len(jobs) > 1 else jobs, tasks
 
     def _first_job(
@@ -328,10 +334,11 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         table: Table,
         seed: int,
         validation: tuple[ArrayLike | None, ArrayLike | None, ArrayLike | None] = (None, None, None),
+        split_seed: int | None = None,
         start: nn.Sequential | None = None,
     ) -> Job:
         """Return the job of a fit to ``table``; ``validation`` is what ``fit`` got of ``X_val``."""
-        train_table, validation_table = self._split(table, *validation, seed)
+        train_table, validation_table = self._split(table, *validation, seed if split_seed is None else split_seed)
         self._check_parameters(len(train_table.targets))
         units, initial_output = self._units(train_table)
         job = self._make_job(train_table, validation_table, units, initial_output, seed, start=start)
@@ -343,6 +350,11 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     ) -> Self:
         """Take one pass over ``X``; ``learn_target`` learns from the first ``y`` and checks later ones."""
         self._validate_params()  # scikit-learn's decorator does so in the first call only
+        if self.bootstrap:
+            raise ValueError(
+                f"partial_fit of {type(self).__name__} takes the samples as they come, and bootstrap=True draws from "
+                "them. Set bootstrap=False, or call fit."
+            )
         previous = self._members() if self.__sklearn_is_fitted__() else []
         table = self._check_table(X, y, sample_weight, reset=not previous, learn_target=learn_target)
         self._check_parameters(len(table.targets))
@@ -665,7 +677,9 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         wanted = (device_of_block() if self.device == "auto" else None) or self.device
         device = _resolve_device(wanted, type(self).__name__)
         dtype = self._resolve_dtype(train_table.X, device)
-        train_set = train_table.to_samples(units, dtype)
+        train_set = self._drawn(train_table, seed).to_samples(units, dtype)
+        if train_table.loss_weight is not None and np.ptp(train_table.loss_weight) > 0:
+            train_set = train_set.with_weight()  # also where all that were drawn weigh the same
         validation_set = None if validation_table is None else validation_table.to_samples(units, dtype)
         if validation_set is not None and (train_set.weight is None) != (validation_set.weight is None):
             train_set, validation_set = train_set.with_weight(), validation_set.with_weight()
@@ -709,6 +723,18 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             on_epoch=self._epoch_listener(units, None, type(self).__name__),
         )
         return hold_once(job)
+
+    def _drawn(self, table: Table, seed: int) -> Table:
+        """Return the samples to learn from: all, or as many, drawn with replacement from each class."""
+        if not self.bootstrap:
+            return table
+        generator = np.random.default_rng(np.random.SeedSequence([seed, _DRAW_OF_SAMPLES]))
+        strata = self._strata(table.targets) if self._keep_strata else np.zeros(len(table.targets), dtype=np.int64)
+        index = np.arange(len(strata))
+        for stratum in np.unique(strata):
+            (members,) = np.nonzero(strata == stratum)
+            index[members] = generator.choice(members, len(members))
+        return table.select(index)
 
     def _input_map(self, table: Table, start: nn.Sequential | None) -> InputMap:
         """Return what the network does to its inputs; one that is continued goes on doing it."""

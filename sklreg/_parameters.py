@@ -54,7 +54,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "weight_averaging": [_share, StrOptions({"auto"})],
     "batch_size": [_count, StrOptions({"auto", "full"})],
     "max_iter": [_count],
-    "early_stopping": ["boolean"],
+    "early_stopping": ["boolean", StrOptions({"ensemble"})],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     "patience": [_count],
     "min_delta": [_from_zero],
@@ -63,6 +63,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "device": [str],
     "dtype": [StrOptions({"auto", "float32", "float64"})],
     "n_members": [_count],
+    "bootstrap": ["boolean"],
     "random_state": ["random_state"],
     "verbose": ["verbose"],
 }
@@ -76,16 +77,18 @@ CV_CONSTRAINTS: dict[str, list[Any]] = {
     "alphas": [_count, "array-like"],
     "cv": ["cv_object"],
     "one_standard_error": ["boolean"],
+    "early_stopping": ["boolean"],
 }
 NET_CONSTRAINTS: dict[str, list[Any]] = {
     **{name: [*CONSTRAINTS[name], dict] for name in ("l1", "l2", "weight_decay", "max_norm")},
     **{
         name: CONSTRAINTS[name]
         for name in (
-            "label_smoothing", "mixup_alpha", "class_weight", "early_stopping", "validation_fraction", "patience",
-            "min_delta", "scoring", "random_state", "verbose",
+            "label_smoothing", "mixup_alpha", "class_weight", "validation_fraction", "patience", "min_delta", "scoring",
+            "random_state", "verbose",
         )
     },
+    "early_stopping": ["boolean"],
     "augmentation": [callable, None],
     "train_split": [StrOptions({"auto"}), callable, None],
     "max_epochs": [_count],
@@ -258,10 +261,11 @@ default={default}
         max_iter : int, default={default}
             Greatest number of epochs, at least 1.""",
     "early_stopping": """
-        early_stopping : bool, default={default}
+        early_stopping : bool or 'ensemble', default={default}
             Whether to hold out a validation set (or use ``X_val``), stop once it has not improved for ``patience``
             epochs, and restore the weights of the best epoch.  If False, all ``max_iter`` epochs are trained on all
-            samples.""",
+            samples.  Of ``n_members`` networks each does so on its own; with ``'ensemble'`` they share one validation
+            set, their mean prediction is watched, and all keep the weights of the same epoch.""",
     "validation_fraction": """
         validation_fraction : float, default={default}
             Share of the samples that early stopping holds out, in (0, 1); stratified by class.  Copies of a sample (up
@@ -291,8 +295,13 @@ default={default}
     "n_members": """
         n_members : int, default={default}
             Number of networks that are trained together, at least 1, each from initial weights, an order of the samples
-            and a validation set of its own; the mean of their probabilities, or of their values, is predicted.  Two to
-            ten usually predict better, and with more honest probabilities, than one.  See ``estimators_``.""",
+            and a validation set (but see ``early_stopping``) of its own; the mean of their probabilities, or of their
+            values, is predicted.  Two to ten usually predict better, and with more honest probabilities, than one.  See
+            ``estimators_``.""",
+    "bootstrap": """
+        bootstrap : bool, default={default}
+            Whether each network learns from a bootstrap sample: of the samples it does not hold out as many, drawn with
+            replacement; of each class as many as it has (of several labels, and of values, from all).""",
     "random_state": """
         random_state : int, RandomState instance or None, default={default}
             Seed of initialization, order, validation split, dropout, noise and mixup.  Fits with the same int share all
@@ -388,6 +397,10 @@ NET_DESCRIPTIONS: dict[str, str] = {
             Takes the inputs of every training batch, on the device and in the module's dtype, and returns what to train
             on, as many samples: random crops and flips, say.  What it draws from torch's global generator comes from
             ``random_state``.  Never called when validating or predicting.""",
+    "early_stopping": """
+        early_stopping : bool, default={default}
+            Whether to hold out a validation set, stop once it has not improved for ``patience`` epochs, and restore the
+            weights of the best epoch.  If False, all ``max_epochs`` epochs are trained on all samples.""",
     "train_split": """
         train_split : 'auto', callable or None, default={default}
             Where the validation set comes from.  ``'auto'``: under ``early_stopping``, ``validation_fraction`` of the

@@ -40,6 +40,7 @@ TECHNIQUES: dict[str, Technique] = {
     "max_norm": Technique(None, 2.0, 4.0, needs_hidden=True),
     "weight_averaging": Technique(0.0, 0.98, 0.999),
     "n_members": Technique(1),
+    "bootstrap": Technique(False),
     "class_weight": Technique(None),
     "max_grad_norm": Technique(None),
 }

@@ -88,9 +88,9 @@ class RegularizationAblation(MetaEstimatorMixin, BaseEstimator):
     ``l1``, ``l2``, ``dropout``, ``input_dropout``, ``stochastic_depth``, ``input_noise``, ``swap_noise``,
     ``label_smoothing``, ``focal_gamma``, ``mixup_alpha``, ``cutmix_alpha`` and ``weight_averaging`` above 0;
     ``normalization``, ``max_norm``, ``class_weight`` and ``max_grad_norm`` other than ``None``; ``n_members`` above 1;
-    and ``early_stopping``.  Mind that ``weight_decay``, ``early_stopping`` and ``weight_averaging`` are on by default.
-    Without early stopping all ``max_iter`` epochs are trained, on all samples of the fold, and the average goes on.
-    Nothing else changes: strengths that were chosen together are not tuned anew.
+    ``bootstrap`` and ``early_stopping``.  Mind that ``weight_decay``, ``early_stopping`` and ``weight_averaging`` are
+    on by default.  Without early stopping all ``max_iter`` epochs are trained, on all samples of the fold, and the
+    average goes on.  Nothing else changes: strengths that were chosen together are not tuned anew.
 
     Scores of overlapping training sets are not independent, and the plain standard error of their mean is too small.
     With :math:`J` folds of all repeats and :math:`n_{test} / n_{train}` the proportion of their sizes, the corrected

@@ -92,7 +92,7 @@ class RegularizedMLPClassifier(IncrementalMLPClassifier):
         weight_averaging: float | str = "auto",
         batch_size: int | str = 128,
         max_iter: int = 200,
-        early_stopping: bool = True,
+        early_stopping: bool | str = True,
         validation_fraction: float = 0.1,
         patience: int = 20,
         min_delta: float = 0.0,
@@ -101,6 +101,7 @@ class RegularizedMLPClassifier(IncrementalMLPClassifier):
         device: str = "auto",
         dtype: str = "auto",
         n_members: int = 1,
+        bootstrap: bool = False,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = False,
     ) -> None:
@@ -185,7 +186,7 @@ class RegularizedMLPRegressor(IncrementalMLPRegressor):
         weight_averaging: float | str = "auto",
         batch_size: int | str = 128,
         max_iter: int = 200,
-        early_stopping: bool = True,
+        early_stopping: bool | str = True,
         validation_fraction: float = 0.1,
         patience: int = 20,
         min_delta: float = 0.0,
@@ -194,6 +195,7 @@ class RegularizedMLPRegressor(IncrementalMLPRegressor):
         device: str = "auto",
         dtype: str = "auto",
         n_members: int = 1,
+        bootstrap: bool = False,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = False,
     ) -> None:

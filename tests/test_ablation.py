@@ -54,7 +54,7 @@ def test_what_is_on_by_default(estimator):
 def test_all_techniques_can_be_turned_off(data):
     network = RegularizedMLPClassifier(
         weight_decay=0.1, l2=0.1, l1=0.1, dropout=0.1, input_dropout=0.1, label_smoothing=0.1, mixup_alpha=0.1,
-        normalization="batch", max_norm=1.0, class_weight="balanced", max_grad_norm=1.0, n_members=2,
+        normalization="batch", max_norm=1.0, class_weight="balanced", max_grad_norm=1.0, n_members=2, bootstrap=True,
         input_noise=0.1, swap_noise=0.1, weight_averaging=0.9, cutmix_alpha=0.1, focal_gamma=1.0, stochastic_depth=0.1,
         residual=True, scoring="accuracy", **{**FAST, "hidden_layer_sizes": (8, 8)},
     )  # fmt: skip

@@ -125,7 +125,7 @@ OF_SOME = [
     (RegularizedMLPClassifier, "label_smoothing", 1.0), (RegularizedMLPClassifier, "class_weight", "even"),
     (RegularizedMLPClassifier, "focal_gamma", -1), (RegularizedMLPRegressor, "residual", 3),
     (RegularizedMLPRegressor, "stochastic_depth", 1.0), (RegularizedMLPRegressor, "input_scaling", "standard"),
-    (RegularizedMLPRegressor, "n_bins", 1),
+    (RegularizedMLPRegressor, "n_bins", 1), (RegularizedMLPClassifier, "bootstrap", "yes"),
 ]  # fmt: skip
 
 

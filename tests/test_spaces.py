@@ -91,7 +91,10 @@ def test_a_cocktail_has_every_regularizer_but_those_without_a_strength():
     for estimator in (RegularizedMLPClassifier, ElasticNetMLPClassifier):
         model = estimator()
         # What the classes weigh and steps that are too long are not about generalizing, and of members more is better.
-        others = {"early_stopping", "class_weight", "focal_gamma", "max_grad_norm", "n_members", "stochastic_depth"}
+        others = {
+            "early_stopping", "class_weight", "focal_gamma", "max_grad_norm", "n_members", "bootstrap",
+            "stochastic_depth",
+        }  # fmt: skip
         regularizers = (set(TECHNIQUES) & set(model.get_params())) - others
         assert regularizers <= set(search_space(model, "cocktail"))
 

@@ -17,7 +17,7 @@ from sklreg.engine.inputs import (
     input_map_of,
     scale_and_clip,
 )
-from sklreg.engine.job import Hyperparameters, Job, OptimizerState, Result, Static
+from sklreg.engine.job import Committee, Hyperparameters, Job, OptimizerState, Result, Static
 from sklreg.engine.losses import LOSSES, LossOptions, smooth_labels
 from sklreg.engine.mixup import Mixup, mix
 from sklreg.engine.module_weights import Strength, Strengths, WeightRegularizer, count_zeros, weights_of
@@ -38,6 +38,7 @@ __all__ = [
     "Batch",
     "Bins",
     "CSRRows",
+    "Committee",
     "DenseRows",
     "EarlyStopping",
     "Ensemble",

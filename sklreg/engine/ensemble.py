@@ -18,13 +18,17 @@ def _of_logistic(outputs: Tensor) -> Tensor:
     return F.logsigmoid(outputs).logsumexp(0) - F.logsigmoid(-outputs).logsumexp(0)
 
 
-# The outputs (n, C) that stand for the mean of what the outputs (M, n, C) stand for: of probabilities, or of values.
-# In logarithms, where probabilities would round to 0 or 1.
+# Of probabilities, or of values.  In logarithms, where probabilities would round to 0 or 1.
 _MEANS: dict[str, Callable[[Tensor], Tensor]] = {
     "cross_entropy": _of_softmax,
     "binary_cross_entropy": _of_logistic,
     "squared_error": lambda outputs: outputs.mean(0),
 }
+
+
+def mean_output(outputs: Tensor, loss: str) -> Tensor:
+    """Return the outputs ``(n, C)`` that stand for the mean of what the ``outputs`` ``(M, n, C)`` stand for."""
+    return _MEANS[loss](outputs)
 
 
 class Ensemble(nn.Module):
@@ -38,4 +42,4 @@ class Ensemble(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return outputs ``(n, C)`` of the kind that each member gives."""
-        return _MEANS[self.loss](torch.stack([member(x) for member in self.members]))
+        return mean_output(torch.stack([member(x) for member in self.members]), self.loss)

@@ -12,7 +12,7 @@ from itertools import groupby, pairwise
 
 import torch
 
-from sklreg.engine.job import Job
+from sklreg.engine.job import Committee, Job
 from sklreg.engine.threads import FLOPS_FOR_ANOTHER_THREAD
 
 _MOST_ROWS_ON_CPU = 128  # benchmarks/stack_width.py shows the effect
@@ -27,6 +27,21 @@ _COPIES_OF_ACTIVATIONS = 3
 
 def plan(jobs: Sequence[Job], n_threads: int) -> list[list[int]]:
     """Return stacks of indices into ``jobs``, each job in one; as much of the work for each of ``n_threads``."""
+    return keep_committees(jobs, _plan(jobs, n_threads))
+
+
+def keep_committees(jobs: Sequence[Job], stacks: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Return the stacks with each committee whole, in the stack of its first job; none is empty."""
+    homes: dict[Committee, list[int]] = {}
+    whole: list[list[int]] = [[] for _ in stacks]
+    for stack, into in zip(stacks, whole, strict=True):
+        for i in stack:
+            committee = jobs[i].committee
+            (into if committee is None else homes.setdefault(committee, into)).append(i)
+    return [stack for stack in whole if stack]
+
+
+def _plan(jobs: Sequence[Job], n_threads: int) -> list[list[int]]:
     groups: dict[object, list[int]] = {}
     for i, job in enumerate(jobs):
         # All rows of a stack are as far in their steps: the optimizer's bias corrections are one number for all.

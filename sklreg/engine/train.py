@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from sklreg.engine.averaging import WeightAveraging
 from sklreg.engine.corruption import InputNoise, SwapNoise
 from sklreg.engine.data import Batch, Buffer, Pool, batch_bounds, chunks, stack
-from sklreg.engine.job import Job, OptimizerState, Result, Static
+from sklreg.engine.ensemble import mean_output
+from sklreg.engine.job import Committee, Job, OptimizerState, Result, Static
 from sklreg.engine.losses import LOSSES, PLAIN, LossOptions
 from sklreg.engine.mixup import CutMix, Mixup
 from sklreg.engine.modules import (
@@ -41,7 +42,7 @@ from sklreg.engine.penalties import (
     Penalty,
     project_max_norm,
 )
-from sklreg.engine.plan import cut, plan
+from sklreg.engine.plan import cut, keep_committees, plan
 from sklreg.engine.stopping import EarlyStopping
 from sklreg.engine.streams import Streams
 from sklreg.engine.threads import threads_for
@@ -87,11 +88,12 @@ def train(
     def train_guarded(members: list[int]) -> None:
         error = attempt(members)
         left = [i for i in members if outcomes[i] is None]
-        if isinstance(error, torch.OutOfMemoryError) and len(left) > 1:
+        parts = keep_committees(jobs, cut(left, -(-len(left) // 2))) if left else []
+        if isinstance(error, torch.OutOfMemoryError) and len(parts) > 1:
             error = None  # and with it the frames that hold what the attempt has allocated
             torch.cuda.empty_cache()
-            for half in cut(left, -(-len(left) // 2)):
-                train_guarded(half)
+            for part in parts:
+                train_guarded(part)
         elif error is not None:
             for i in left:
                 keep(i, error)
@@ -346,7 +348,7 @@ class _Stack:
         for start, stop in chunks(max(len(source) for source in self.validation_sources), _VALIDATION_CHUNK):
             batches = [source.slice(start, stop) for source in self.validation_sources]
             batch = stack(batches, self.validation_members, self.validation_buffer)
-            output = self.judged_network.forward(batch.X.expand(len(self.jobs), -1, -1))
+            output = self._with_means(self.judged_network.forward(batch.X.expand(len(self.jobs), -1, -1)))
             loss += self._total_loss(output, batch, PLAIN)
             if any(job.score for job in self.jobs):
                 outputs.append(output)
@@ -361,7 +363,19 @@ class _Stack:
                 if bool(output.isfinite().all()):
                     with self._ends_only(k):
                         score[k] = job.score(output.numpy())
+        for rows in self.committees:
+            score[rows] = score[rows[0]].clone()  # in another row's units it may round otherwise
         return loss, score
+
+    def _with_means(self, output: Tensor) -> Tensor:
+        """Return outputs ``(K, n, C)`` with those of each committee replaced by what stands for their mean."""
+        for rows in self.committees:
+            scale, offset = (
+                torch.stack([getattr(self.jobs[k].units, name) for k in rows])[:, None].to(output)
+                for name in ("scale", "offset")
+            )
+            output[rows] = (mean_output(output[rows] * scale + offset, self.static.loss) - offset) / scale
+        return output
 
     @contextlib.contextmanager
     def _ends_only(self, k: int) -> Iterator[None]:
@@ -501,6 +515,12 @@ class _Stack:
         self.validation_sources = [self.samples[key] for key in sets]
         self.validation_members = self._members(_places(held_out)) if len(sets) > 1 else None
         self.n_validation = self._members([len(self.samples[h]) for h in held_out])
+
+        committees: dict[Committee, list[int]] = {}
+        for k, job in enumerate(self.jobs):
+            if job.committee is not None:
+                committees.setdefault(job.committee, []).append(k)
+        self.committees = list(committees.values())
 
         rate, std = self._column("swap_noise"), self._column("input_noise")
         self.swap_noise = SwapNoise(rate, self.streams, stream_of_row) if bool((rate > 0).any()) else None

@@ -14,7 +14,7 @@ from scipy import sparse
 from torch import nn
 from torch.testing import assert_close
 
-from sklreg.engine import CSRRows, batch_bounds, train
+from sklreg.engine import Committee, CSRRows, batch_bounds, train
 from sklreg.engine.modules import Layout, initial_row, plain_module
 from sklreg.engine.streams import Streams
 
@@ -343,6 +343,20 @@ def test_where_memory_is_short_stacks_are_halved_until_they_fit(make_job, monkey
     monkeypatch.undo()
     for outcome, expected in zip(outcomes, train(jobs), strict=True):
         assert_close(numbers_of(outcome.module), numbers_of(expected.module), rtol=1e-11, atol=1e-12)
+
+
+def test_where_memory_is_short_a_committee_is_not_parted(make_job, monkeypatch):
+    widths = []
+
+    def never(self, jobs, *rest):
+        widths.append(len(jobs))
+        raise torch.OutOfMemoryError("from the device")
+
+    monkeypatch.setattr(module_of_train._Stack, "__init__", never)
+    committee = Committee()
+    jobs = [replace(make_job(seed=k), committee=committee) for k in range(3)] + [make_job(seed=3)]
+    assert [type(outcome) for outcome in train(jobs)] == [torch.OutOfMemoryError] * 4
+    assert widths == [4, 3, 1]
 
 
 def test_where_not_even_one_fits_the_error_is_its_outcome(make_job, monkeypatch):

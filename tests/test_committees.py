@@ -1,0 +1,220 @@
+"""Laws of members that stop together (``early_stopping="ensemble"``), and of those with samples of their own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, make_multilabel_classification
+from sklearn.metrics import average_precision_score, log_loss, mean_squared_error
+from sklearn.model_selection import GridSearchCV
+from sklearn.preprocessing import scale
+
+from sklreg import (
+    ElasticNetMLP,
+    RegularizedMLPClassifier,
+    RegularizedMLPRegressor,
+    RegularizedNetClassifier,
+    batched_training,
+)
+from sklreg.engine import Committee, share_equal_samples
+from sklreg.engine.plan import keep_committees, plan
+
+QUICK = {"hidden_layer_sizes": (12,), "max_iter": 30, "patience": 3, "learning_rate_init": 0.02, "random_state": 3}
+TOGETHER = {**QUICK, "n_members": 3, "early_stopping": "ensemble"}
+
+
+def tables():
+    X, y = load_breast_cancer(return_X_y=True)
+    yield "binary", RegularizedMLPClassifier(**TOGETHER, dropout=0.2), scale(X), y
+    X, y = load_iris(return_X_y=True)
+    yield "multiclass", RegularizedMLPClassifier(**TOGETHER), scale(X), np.array(["a", "b", "c"])[y]
+    X, y = make_multilabel_classification(200, 6, n_classes=3, random_state=0)
+    yield "multilabel", RegularizedMLPClassifier(**TOGETHER), scale(X), y
+    X, y = load_diabetes(return_X_y=True)
+    yield "regression", RegularizedMLPRegressor(**TOGETHER), scale(X), y
+    yield "two targets", ElasticNetMLP(**TOGETHER, alpha=1e-4), scale(X), np.column_stack([y, -2 * y + X[:, 0]])
+
+
+TABLES = {name: rest for name, *rest in tables()}
+BOOTSTRAPPED = [name for name in TABLES if name != "two targets"]  # ElasticNetMLP draws none
+
+
+def table(name):
+    model, X, y = TABLES[name]
+    return clone(model), X, y
+
+
+def same_networks(a, b):
+    pairs = zip(a.module_.state_dict().values(), b.module_.state_dict().values(), strict=True)
+    return all(bool((p == q).all()) for p, q in pairs)
+
+
+# Stopped together -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_members_that_stop_together_keep_the_same_epoch(name):
+    model, X, y = table(name)
+    members = model.fit(X, y).estimators_
+    assert len({member.best_iter_ for member in members}) == 1
+    assert len({len(member.history_) for member in members}) == 1
+    assert len({tuple(member.validation_scores_) for member in members}) == 1
+    assert members[0].best_iter_ == 1 + int(np.argmax(members[0].validation_scores_))
+    assert len(members[0].history_) in (members[0].best_iter_ + QUICK["patience"], QUICK["max_iter"])
+
+
+def test_what_is_watched_is_the_loss_of_the_mean_probabilities():
+    model, X, y = table("binary")
+    model.fit(X[::2], y[::2], X_val=X[1::2], y_val=y[1::2])
+    best = model.estimators_[0].best_validation_score_
+    assert best == pytest.approx(-log_loss(y[1::2], model.predict_proba(X[1::2])), rel=1e-10)
+
+
+def test_what_is_watched_is_a_scorer_of_the_mean_probabilities():
+    model, X, y = table("binary")
+    model.set_params(scoring="average_precision").fit(X[::2], y[::2], X_val=X[1::2], y_val=y[1::2])
+    best = model.estimators_[0].best_validation_score_
+    assert best == pytest.approx(average_precision_score(y[1::2], model.predict_proba(X[1::2])[:, 1]), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["regression", "two targets"])
+def test_what_is_watched_is_the_error_of_the_mean_values(name):
+    model, X, y = table(name)
+    model.fit(X[::2], y[::2], X_val=X[1::2], y_val=y[1::2])
+    errors = mean_squared_error(y[1::2], model.predict(X[1::2]), multioutput="raw_values")
+    expected = -0.5 * errors.sum()
+    assert model.estimators_[0].best_validation_score_ == pytest.approx(expected, rel=1e-9)
+    model.set_params(scoring="neg_root_mean_squared_error").fit(X[::2], y[::2], X_val=X[1::2], y_val=y[1::2])
+    watched = model.estimators_[0].best_validation_score_
+    assert watched == pytest.approx(
+        -np.mean(np.sqrt(mean_squared_error(y[1::2], model.predict(X[1::2]), multioutput="raw_values"))), rel=1e-9
+    )
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_how_members_are_judged_changes_nothing_of_how_they_are_trained(name):
+    model, X, y = table(name)
+    model.set_params(patience=QUICK["max_iter"])
+    together, alone = (
+        clone(model).set_params(early_stopping=how).fit(X[::2], y[::2], X_val=X[1::2], y_val=y[1::2])
+        for how in ("ensemble", True)
+    )
+    for a, b in zip(together.estimators_, alone.estimators_, strict=True):
+        assert a.loss_curve_ == b.loss_curve_
+        assert a.validation_scores_ != b.validation_scores_
+
+
+def test_a_single_network_is_an_ensemble_of_itself():
+    model, X, y = table("binary")
+    together, alone = (clone(model).set_params(n_members=1, early_stopping=how).fit(X, y) for how in ("ensemble", True))
+    assert same_networks(together, alone)
+    assert together.history_ == alone.history_
+
+
+@pytest.mark.parametrize("max_models", [None, 2])
+def test_a_search_over_how_to_stop_finds_what_it_finds_alone(max_models):
+    model, X, y = table("binary")
+    grid = {"early_stopping": [True, "ensemble"], "l2": [0.0, 1e-2], "bootstrap": [False, True]}
+
+    def searched():
+        return GridSearchCV(model, grid, cv=3, scoring="neg_log_loss").fit(X, y)
+
+    plain = searched()
+    with batched_training(max_models):
+        batched = searched()
+    np.testing.assert_allclose(
+        batched.cv_results_["mean_test_score"], plain.cv_results_["mean_test_score"], rtol=0, atol=1e-10
+    )
+
+
+def jobs_of(model, X, y):
+    _, jobs, _ = model._prepare(X, y, None, None, None, None)
+    return jobs
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3, 8])
+def test_a_committee_is_never_parted(n_threads):
+    model, X, y = table("binary")
+    jobs = [job for seed in range(9) for job in jobs_of(clone(model).set_params(random_state=seed), X, y)]
+    jobs += jobs_of(clone(model).set_params(n_members=20, early_stopping=True), X, y)
+    stacks = plan(jobs, n_threads)
+    assert sorted(i for stack in stacks for i in stack) == list(range(len(jobs)))
+    for job in jobs[:27]:
+        assert len({s for s, stack in enumerate(stacks) for i in stack if jobs[i].committee is job.committee}) == 1
+    assert len(stacks) > 1 or n_threads == 1
+
+
+def test_committees_are_kept_where_their_first_job_is():
+    model, X, y = table("binary")
+    jobs = jobs_of(model, X, y) + jobs_of(clone(model).set_params(early_stopping=True), X, y)
+    assert isinstance(jobs[0].committee, Committee)
+    assert jobs[3].committee is None
+    assert keep_committees(jobs, [[3, 0], [1, 4], [2], [5]]) == [[3, 0, 1, 2], [4], [5]]
+
+
+def test_members_that_stop_together_share_one_validation_set():
+    model, X, y = table("regression")
+    sets = {share_equal_samples(job).validation_set.identity for job in jobs_of(model, X, y)}
+    assert len(sets) == 1
+
+
+def test_a_net_has_no_members_that_could_stop_together():
+    with pytest.raises(ValueError, match="early_stopping"):
+        RegularizedNetClassifier(object, early_stopping="ensemble").fit(np.ones((4, 2), np.float32), [0, 1, 0, 1])
+
+
+# With samples of their own --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", [True, "ensemble", False])
+@pytest.mark.parametrize("name", BOOTSTRAPPED)
+def test_members_draw_samples_of_their_own(name, how):
+    model, X, y = table(name)
+    jobs = jobs_of(model.set_params(bootstrap=True, early_stopping=how), X, y)
+    drawn = [{tuple(row) for row in job.train_set.X.values.tolist()} for job in jobs]
+    assert drawn[0] != drawn[1] != drawn[2]
+    for job, rows in zip(jobs, drawn, strict=True):
+        # Of n samples, n drawn with replacement are 1 - 1 / e different ones.
+        assert len(rows) == pytest.approx(0.632 * len(job.train_set), rel=0.1)
+        if how:
+            assert not rows & {tuple(row) for row in job.validation_set.X.values.tolist()}
+
+
+@pytest.mark.parametrize("name", ["binary", "multiclass"])
+def test_a_bootstrap_keeps_the_number_of_each_class(name):
+    model, X, y = table(name)
+    with_all, with_drawn = (
+        jobs_of(clone(model).set_params(n_members=1, bootstrap=draws), X, y)[0] for draws in (False, True)
+    )
+    assert with_all.train_set.y.sum(0).tolist() == with_drawn.train_set.y.sum(0).tolist()
+
+
+def test_a_bootstrap_is_the_fit_to_what_it_draws_to_the_bit():
+    model, X, y = table("binary")
+    model.set_params(n_members=1, early_stopping=False, max_iter=5, bootstrap=True)
+    (job,) = jobs_of(clone(model), X, y)
+    drawn, label = job.train_set.X.values.numpy(), job.train_set.y.numpy()[:, 0]
+    assert same_networks(clone(model).fit(X, y), clone(model).set_params(bootstrap=False).fit(drawn, label))
+
+
+@pytest.mark.parametrize("name", BOOTSTRAPPED)
+def test_a_bootstrapped_member_is_the_fit_with_its_random_state_to_the_bit(name):
+    model, X, y = table(name)
+    model.set_params(early_stopping=True, bootstrap=True).fit(X, y)
+    for member in model.estimators_:
+        assert same_networks(member, clone(member).fit(X, y))
+
+
+def test_bins_and_weights_of_bootstrapped_members_let_them_stop_together():
+    model, X, y = table("binary")
+    model.set_params(bootstrap=True, n_bins=4, input_scaling="robust")
+    weight = np.where(np.arange(len(y)) == 7, 2.0, 1.0)  # which some do not draw
+    members = model.fit(X, y, weight).estimators_
+    assert len({tuple(member.validation_scores_) for member in members}) == 1
+
+
+def test_partial_fit_refuses_to_draw_samples():
+    model, X, y = table("binary")
+    with pytest.raises(ValueError, match=r"partial_fit of RegularizedMLPClassifier.*bootstrap=False"):
+        model.set_params(bootstrap=True).partial_fit(X, y, classes=[0, 1])
