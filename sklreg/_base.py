@@ -316,29 +316,30 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         members = self._new_members(seed)
         tasks = EpochTasks.of(self, X, y, self.max_iter * self.n_members)
         committee = Committee() if self.early_stopping == "ensemble" and len(members) > 1 else None
+        # Members that are judged together are judged by the same samples.
+        split = None if committee is None else self._split(table, X_val, y_val, sample_weight_val, seed)
         jobs = []
         for k, member in enumerate(members):
             start = previous[k]._network if previous else None
             if start is not None:
                 self._check_warm_start(start)
             member_seed = seed if member is self else member._draw_seed()
-            # Members that are judged together are judged by the same samples.
-            split_seed = seed if self.early_stopping == "ensemble" else member_seed
-            job = member._first_job(table, member_seed, (X_val, y_val, sample_weight_val), split_seed, start=start)
+            of_member = split or member._split(table, X_val, y_val, sample_weight_val, member_seed)
+            job = member._first_job(*of_member, member_seed, start=start)
             name = type(self).__name__ + (f" (member {k + 1} of {self.n_members})" if self.n_members > 1 else "")
             jobs.append(replace(job, committee=committee, on_epoch=member._epoch_listener(job.units, tasks, name)))
+        if committee is not None and any(job.static != jobs[0].static for job in jobs):
+            raise ValueError(
+                f"{type(self).__name__} cannot continue with early_stopping='ensemble': its networks differ in their "
+                "bins, as each was fitted with a validation set of its own. Set early_stopping back, or start anew by "
+                "fit with warm_start=False."
+            )
         return members, [share_equal_samples(job) for job in jobs] if len(jobs) > 1 else jobs, tasks
 
     def _first_job(
-        self,
-        table: Table,
-        seed: int,
-        validation: tuple[ArrayLike | None, ArrayLike | None, ArrayLike | None] = (None, None, None),
-        split_seed: int | None = None,
-        start: nn.Sequential | None = None,
+        self, train_table: Table, validation_table: Table | None, seed: int, start: nn.Sequential | None = None
     ) -> Job:
-        """Return the job of a fit to ``table``; ``validation`` is what ``fit`` got of ``X_val``."""
-        train_table, validation_table = self._split(table, *validation, seed if split_seed is None else split_seed)
+        """Return the job of a fit."""
         self._check_parameters(len(train_table.targets))
         units, initial_output = self._units(train_table)
         job = self._make_job(train_table, validation_table, units, initial_output, seed, start=start)
@@ -523,7 +524,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         sample_weight_val: ArrayLike | None,
         seed: int,
     ) -> tuple[Table, Table | None]:
-        """Return training and validation samples."""
+        """Return training and validation samples; ``X_val`` and what follows it are those of ``fit``."""
         name = type(self).__name__
         if X_val is None:
             if y_val is not None or sample_weight_val is not None:

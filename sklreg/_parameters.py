@@ -301,7 +301,8 @@ default={default}
     "bootstrap": """
         bootstrap : bool, default={default}
             Whether each network learns from a bootstrap sample: of the samples it does not hold out as many, drawn with
-            replacement; of each class as many as it has (of several labels, and of values, from all).""",
+            replacement; of each class as many as it has (of several labels, and of values, from all).  Weights go along
+            with their samples; one of weight two is no longer two samples, of which either may be drawn.""",
     "random_state": """
         random_state : int, RandomState instance or None, default={default}
             Seed of initialization, order, validation split, dropout, noise and mixup.  Fits with the same int share all
@@ -481,7 +482,8 @@ sparsity_ : float
 MEMBERS_ATTRIBUTE = """
 estimators_ : list
     Where ``n_members`` is above 1, a fitted estimator of each network: ``coefs_``, ``intercepts_``, ``history_``,
-    ``best_iter_`` and what else is told of a single network are theirs alone."""
+    ``best_iter_`` and what else is told of a single network are theirs alone.  With ``early_stopping='ensemble'`` they
+    have ``best_iter_`` and ``validation_scores_`` in common, which are those of their mean prediction."""
 
 CLASS_ATTRIBUTE = """
 classes_ : ndarray of shape (n_classes,)

@@ -198,6 +198,8 @@ def elastic_net_mlp_path(
         )
     model = kinds[loss](**{**PATH_DEFAULTS, **parameters, "l1_ratio": l1_ratio})
     model._validate_params()
+    if model.early_stopping == "ensemble":
+        raise ValueError("early_stopping of elastic_net_mlp_path must be a bool: there is no ensemble; got 'ensemble'.")
     given = check_alphas(alphas, eps, "elastic_net_mlp_path")
     seed = model._draw_seed()
     table = model._check_table(X, y, sample_weight, reset=True, learn_target=model._learn_target)
@@ -219,7 +221,7 @@ class Rows(NamedTuple):
     @classmethod
     def of(cls, model: ElasticNetMixin, table: Table, seed: int, strengths: Sequence[tuple[float, float]]) -> Rows:
         """Prepare the fits."""
-        return cls(model, model._first_job(table, seed), list(strengths))
+        return cls(model, model._first_job(*model._split(table, None, None, None, seed), seed), list(strengths))
 
     def models(self) -> list[ElasticNetMixin]:
         """Return an estimator for each, not yet fitted."""

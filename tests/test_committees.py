@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, make_multilabel_classification
 from sklearn.metrics import average_precision_score, log_loss, mean_squared_error
@@ -17,8 +20,8 @@ from sklreg import (
     RegularizedNetClassifier,
     batched_training,
 )
-from sklreg.engine import Committee, share_equal_samples
-from sklreg.engine.plan import keep_committees, plan
+from sklreg.engine import Committee, share_equal_samples, train
+from sklreg.engine.plan import _widest, halves, plan
 
 QUICK = {"hidden_layer_sizes": (12,), "max_iter": 30, "patience": 3, "learning_rate_init": 0.02, "random_state": 3}
 TOGETHER = {**QUICK, "n_members": 3, "early_stopping": "ensemble"}
@@ -93,6 +96,18 @@ def test_what_is_watched_is_the_error_of_the_mean_values(name):
 
 
 @pytest.mark.parametrize("name", TABLES)
+def test_the_losses_of_a_member_are_its_own(name):
+    model, X, y = table(name)
+    model.set_params(patience=QUICK["max_iter"], max_iter=5, weight_averaging=0.0)
+    together, alone = (
+        clone(model).set_params(early_stopping=how).fit(X[::2], y[::2], X_val=X[1::2], y_val=y[1::2])
+        for how in ("ensemble", True)
+    )
+    for a, b in zip(together.estimators_, alone.estimators_, strict=True):
+        assert [record["validation_loss"] for record in a.history_] == [r["validation_loss"] for r in b.history_]
+
+
+@pytest.mark.parametrize("name", TABLES)
 def test_how_members_are_judged_changes_nothing_of_how_they_are_trained(name):
     model, X, y = table(name)
     model.set_params(patience=QUICK["max_iter"])
@@ -134,23 +149,105 @@ def jobs_of(model, X, y):
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3, 8])
-def test_a_committee_is_never_parted(n_threads):
+@pytest.mark.parametrize("seeds", ["one", "many"])
+def test_a_committee_is_never_parted_and_work_is_as_even_as_without(n_threads, seeds):
     model, X, y = table("binary")
-    jobs = [job for seed in range(9) for job in jobs_of(clone(model).set_params(random_state=seed), X, y)]
-    jobs += jobs_of(clone(model).set_params(n_members=20, early_stopping=True), X, y)
+    states = range(40) if seeds == "many" else [0] * 40
+    jobs = [job for state in states for job in jobs_of(clone(model).set_params(random_state=state), X, y)]
     stacks = plan(jobs, n_threads)
-    assert sorted(i for stack in stacks for i in stack) == list(range(len(jobs)))
-    for job in jobs[:27]:
+    assert sorted(i for stack in stacks for i in stack) == list(range(120))
+    for job in jobs:
         assert len({s for s, stack in enumerate(stacks) for i in stack if jobs[i].committee is job.committee}) == 1
-    assert len(stacks) > 1 or n_threads == 1
+    widths = [len(stack) for stack in stacks]
+    assert max(widths) <= min(_widest(jobs[0]), 120 / n_threads) + 3
+    assert max(widths) - min(widths) <= 3
 
 
-def test_committees_are_kept_where_their_first_job_is():
+@pytest.mark.parametrize("seed", range(5))
+def test_plans_of_committees_of_all_sizes_hold_every_job_once(seed):
     model, X, y = table("binary")
-    jobs = jobs_of(model, X, y) + jobs_of(clone(model).set_params(early_stopping=True), X, y)
+    (one,) = jobs_of(clone(model).set_params(n_members=1), X, y)
+    jobs = []
+    for size in np.random.default_rng(seed).integers(1, 40, 12):
+        jobs += [replace(one, committee=Committee() if size > 1 else None)] * size
+    for n_threads in (1, 2, 7):
+        stacks = plan(jobs, n_threads)
+        assert sorted(i for stack in stacks for i in stack) == list(range(len(jobs)))
+        homes = {(jobs[i].committee, s) for s, stack in enumerate(stacks) for i in stack if jobs[i].committee}
+        assert len(homes) == len({job.committee for job in jobs} - {None})
+
+
+def test_a_committee_is_not_parted_where_memory_is_short_and_others_are():
+    model, X, y = table("binary")
+    jobs = [job for _ in range(4) for job in jobs_of(clone(model), X, y)]
+    interleaved = [3 * c + k for k in range(3) for c in range(4)]
+    first, second = halves(jobs, interleaved)
+    assert sorted(first) == list(range(6))
+    assert sorted(second) == list(range(6, 12))
+    assert halves(jobs, [1, 0, 2]) == [[1, 0, 2]]
+
+
+def test_jobs_that_cannot_train_together_are_no_committee():
+    model, X, y = table("binary")
+    jobs = jobs_of(model, X, y)
     assert isinstance(jobs[0].committee, Committee)
-    assert jobs[3].committee is None
-    assert keep_committees(jobs, [[3, 0], [1, 4], [2], [5]]) == [[3, 0, 1, 2], [4], [5]]
+    other = replace(jobs[1], static=replace(jobs[1].static, activation="relu"))
+    with pytest.raises(ValueError, match="committee must have equal static choices"):
+        plan([jobs[0], other], 1)
+
+
+def test_all_stop_where_a_callback_stops_one():
+    model, X, y = table("binary")
+    jobs = jobs_of(model.set_params(patience=QUICK["max_iter"]), X, y)
+    jobs[1] = replace(jobs[1], on_epoch=lambda record, snapshot: record["epoch"] == 4)
+    results = train(jobs)
+    assert [len(result.history) for result in results] == [4, 4, 4]
+    assert len({result.best_iter for result in results}) == 1
+
+
+def test_all_keep_the_best_epoch_where_one_diverges():
+    model, X, y = table("regression")
+    model.set_params(weight_averaging=0.0, solver="sgd", learning_rate_init=1e-2)
+    jobs = jobs_of(model, X, y)
+    wild = jobs[2].hyperparameters._replace(learning_rate_init=1e9)
+    jobs[2] = replace(jobs[2], hyperparameters=wild)
+    results = train(jobs)
+    assert [result.diverged for result in results] == [True] * 3
+    assert len({(result.best_iter, len(result.history)) for result in results}) == 1
+
+
+def test_an_error_of_the_scorer_ends_all_and_it_is_asked_once_an_epoch():
+    model, X, y = table("binary")
+    asked = []
+
+    def scorer(estimator, X, y):
+        asked.append(len(X))
+        if len(asked) > 5:
+            raise ZeroDivisionError("from the scorer")
+        return float(len(asked))
+
+    model.set_params(scoring=scorer)
+    with pytest.raises(ZeroDivisionError, match="from the scorer"):
+        model.fit(X, y)
+    assert len(asked) == 6
+
+
+def test_a_warm_start_in_which_l1_grows_for_some_keeps_one_epoch():
+    model, X, y = table("regression")
+    model.set_params(early_stopping=True, l1=0.5, penalty_warmup=0.5, warm_start=True).fit(X, y)
+    model.estimators_[0].module_[0].weight.data[0, 0] = 0.0  # as if L1 had deleted it
+    model.estimators_[1].module_[0].weight.data += 1e-9
+    members = model.set_params(early_stopping="ensemble").fit(X, y).estimators_
+    assert len({(member.best_iter_, len(member.history_)) for member in members}) == 1
+
+
+def test_networks_with_bins_of_their_own_do_not_go_on_together():
+    model, X, y = table("regression")
+    X = np.round(1.5 * X)  # of few values, which quantiles of other samples cut otherwise
+    model.set_params(early_stopping=True, n_bins=8, warm_start=True).fit(X, y)
+    assert len({job.static for job in jobs_of(model, X, y)}) > 1
+    with pytest.raises(ValueError, match="cannot continue with early_stopping='ensemble'"):
+        model.set_params(early_stopping="ensemble").fit(X, y)
 
 
 def test_members_that_stop_together_share_one_validation_set():
@@ -173,7 +270,8 @@ def test_members_draw_samples_of_their_own(name, how):
     model, X, y = table(name)
     jobs = jobs_of(model.set_params(bootstrap=True, early_stopping=how), X, y)
     drawn = [{tuple(row) for row in job.train_set.X.values.tolist()} for job in jobs]
-    assert drawn[0] != drawn[1] != drawn[2]
+    if how is not True:  # else they would differ by what is held out
+        assert drawn[0] != drawn[1] != drawn[2]
     for job, rows in zip(jobs, drawn, strict=True):
         # Of n samples, n drawn with replacement are 1 - 1 / e different ones.
         assert len(rows) == pytest.approx(0.632 * len(job.train_set), rel=0.1)
@@ -218,3 +316,11 @@ def test_partial_fit_refuses_to_draw_samples():
     model, X, y = table("binary")
     with pytest.raises(ValueError, match=r"partial_fit of RegularizedMLPClassifier.*bootstrap=False"):
         model.set_params(bootstrap=True).partial_fit(X, y, classes=[0, 1])
+
+
+def test_sparse_samples_are_drawn_as_dense_ones_are():
+    model, X, y = table("binary")
+    X = np.where(np.abs(X) > 1, X, 0.0)
+    model.set_params(bootstrap=True, max_iter=5)
+    dense, thin = clone(model).fit(X, y), clone(model).fit(sparse.csr_array(X), y)
+    np.testing.assert_allclose(thin.predict_proba(X), dense.predict_proba(X), rtol=1e-9)

@@ -74,7 +74,10 @@ class Hyperparameters(NamedTuple):
 
 
 class Committee:
-    """What jobs have in common that are judged by their mean prediction, and stop together."""
+    """What jobs have in common that are judged by their mean prediction, and stop together.
+
+    They have equal static choices and units, and one validation set.
+    """
 
 
 class OptimizerState(NamedTuple):
@@ -104,7 +107,7 @@ class Job:
     start: nn.Sequential | None = None  # continue from this network instead of a new one
     optimizer_state: OptimizerState | None = None
     score: Callable[[NDArray[np.floating]], float] | None = None  # validation outputs (n, C) -> greater is better
-    committee: Committee | None = None  # of jobs with one validation set, and equal static choices
+    committee: Committee | None = None
     keeps_optimizer: bool = True  # its state is part of the result
     on_epoch: Callable[[dict[str, float], Callable[[], nn.Sequential]], bool] | None = None
     """Told of every epoch, with a function that makes the network as it is then; True stops this fit."""

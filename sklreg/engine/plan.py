@@ -7,13 +7,17 @@ core, because cores that share an operation wait for one another at its end.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import groupby, pairwise
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate, groupby, pairwise
+from typing import NamedTuple, TypeVar
 
 import torch
 
-from sklreg.engine.job import Committee, Job
+from sklreg.engine.job import Job
 from sklreg.engine.threads import FLOPS_FOR_ANOTHER_THREAD
+
+T = TypeVar("T")
 
 _MOST_ROWS_ON_CPU = 128  # benchmarks/stack_width.py shows the effect
 _BYTES_ON_CPU = 2**26  # of all that a stack touches; more is not faster, and takes memory
@@ -25,86 +29,114 @@ _COPIES_OF_STATE = 8  # state, best state, gradient, moments, and an optimizer's
 _COPIES_OF_ACTIVATIONS = 3
 
 
+class _Unit(NamedTuple):
+    """What is never parted: a job, or a committee."""
+
+    job: Job  # the first; the others are like it, but for seed and samples
+    indices: list[int]
+
+
 def plan(jobs: Sequence[Job], n_threads: int) -> list[list[int]]:
     """Return stacks of indices into ``jobs``, each job in one; as much of the work for each of ``n_threads``."""
-    return keep_committees(jobs, _plan(jobs, n_threads))
-
-
-def keep_committees(jobs: Sequence[Job], stacks: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Return the stacks with each committee whole, in the stack of its first job; none is empty."""
-    homes: dict[Committee, list[int]] = {}
-    whole: list[list[int]] = [[] for _ in stacks]
-    for stack, into in zip(stacks, whole, strict=True):
-        for i in stack:
-            committee = jobs[i].committee
-            (into if committee is None else homes.setdefault(committee, into)).append(i)
-    return [stack for stack in whole if stack]
-
-
-def _plan(jobs: Sequence[Job], n_threads: int) -> list[list[int]]:
-    groups: dict[object, list[int]] = {}
-    for i, job in enumerate(jobs):
+    groups: dict[object, list[_Unit]] = {}
+    for unit in _units(jobs, range(len(jobs))):
         # All rows of a stack are as far in their steps: the optimizer's bias corrections are one number for all.
-        groups.setdefault((job.static, job.n_steps), []).append(i)
+        groups.setdefault((unit.job.static, unit.job.n_steps), []).append(unit)
     stacks = []
     for group in groups.values():
-        for part in _of_similar_size(jobs, group):
-            stacks += cut(_neighbours(jobs, part), _widest(jobs[part[-1]]))
+        for part in _of_similar_size(group):
+            in_order = sorted(part, key=lambda unit: _what_draws_depend_on(unit.job))
+            stacks += cut(in_order, _widest(part[-1].job), _n_rows)
     if any(job.static.device.type != "cpu" for job in jobs):
-        return sorted(stacks, key=len, reverse=True)
-    return _shared_out(jobs, stacks, n_threads)
+        stacks.sort(key=_width, reverse=True)
+    else:
+        stacks = _shared_out(stacks, n_threads)
+    # Rows which share a dropout mask shall be neighbours.
+    return [sorted(_indices(stack), key=lambda i: _what_draws_depend_on(jobs[i])) for stack in stacks]
 
 
-def _shared_out(jobs: Sequence[Job], stacks: list[list[int]], n_threads: int) -> list[list[int]]:
+def halves(jobs: Sequence[Job], stack: Sequence[int]) -> list[list[int]]:
+    """Part a stack in two; what cannot be parted comes back as it is."""
+    units = _units(jobs, stack)
+    return [_indices(half) for half in _halves(units)] if len(units) > 1 else [[*stack]]
+
+
+def _units(jobs: Sequence[Job], indices: Iterable[int]) -> list[_Unit]:
+    units: dict[object, _Unit] = {}
+    for i in indices:
+        job = jobs[i]
+        unit = units.setdefault(i if job.committee is None else job.committee, _Unit(job, []))
+        if (job.static, job.n_steps) != (unit.job.static, unit.job.n_steps):
+            raise ValueError("The jobs of a committee must have equal static choices, and be as far in their steps.")
+        unit.indices.append(i)
+    return list(units.values())
+
+
+def _indices(units: Iterable[_Unit]) -> list[int]:
+    return [i for unit in units for i in unit.indices]
+
+
+def _n_rows(unit: _Unit) -> int:
+    return len(unit.indices)
+
+
+def _width(stack: Iterable[_Unit]) -> int:
+    return sum(map(_n_rows, stack))
+
+
+def _halves(units: list[_Unit]) -> tuple[list[_Unit], list[_Unit]]:
+    """Part two units or more where the halves are most equal."""
+    ends = list(accumulate(map(_n_rows, units)))
+    middle = min(range(1, len(units)), key=lambda k: abs(ends[k - 1] - round(ends[-1] / 2)))
+    return units[:middle], units[middle:]
+
+
+def _shared_out(stacks: list[list[_Unit]], n_threads: int) -> list[list[_Unit]]:
     """Part the stacks until threads that each take the next one when done with one end at about the same time."""
-    flops = [_flops_of_step(job) for job in jobs]
 
-    def with_work(stack: list[int]) -> tuple[float, list[int]]:
+    def flops(stack: list[_Unit]) -> float:
+        return sum(_flops_of_step(unit.job) * _n_rows(unit) for unit in stack)
+
+    def with_work(stack: list[_Unit]) -> tuple[float, list[_Unit]]:
         """Return a stack behind what it costs at most, up to a factor."""
-        return sum(flops[i] * jobs[i].static.n_batches * jobs[i].hyperparameters.max_iter for i in stack), stack
+        return sum(flops([u]) * u.job.static.n_batches * u.job.hyperparameters.max_iter for u in stack), stack
 
-    def is_worth_parting(stack: list[int]) -> bool:
+    def is_worth_parting(stack: list[_Unit]) -> bool:
         # Rather than that threads share the operations of one stack, which is slow where a core is wanted elsewhere.
-        has_much = len(stack) > 1 and sum(flops[i] for i in stack) >= 2 * FLOPS_FOR_ANOTHER_THREAD
-        return len(stack) >= 2 * _FEW_ROWS or (has_much and len(ordered) < n_threads)
+        has_much = len(ordered) < n_threads and flops(stack) >= 2 * FLOPS_FOR_ANOTHER_THREAD
+        return len(stack) > 1 and (_width(stack) >= 2 * _FEW_ROWS or has_much)
 
     # The longest first, so that no thread is left with a long one at the end.
     ordered = sorted(map(with_work, stacks), key=lambda pair: pair[0], reverse=True)
     while is_worth_parting(ordered[0][1]) and not _are_even([work for work, _ in ordered], n_threads):
         _, longest = ordered.pop(0)
-        ordered += map(with_work, cut(longest, -(-len(longest) // 2)))
+        ordered += map(with_work, _halves(longest))
         ordered.sort(key=lambda pair: pair[0], reverse=True)
     return [stack for _, stack in ordered]
 
 
-def _neighbours(jobs: Sequence[Job], indices: list[int]) -> list[int]:
-    """Sort so that rows which share a dropout mask are neighbours."""
-
-    def what_draws_depend_on(i: int) -> tuple[object, ...]:
-        job = jobs[i]
-        return len(job.train_set), job.seed, job.hyperparameters.dropout, job.hyperparameters.input_dropout
-
-    return sorted(indices, key=what_draws_depend_on)
+def _what_draws_depend_on(job: Job) -> tuple[object, ...]:
+    return len(job.train_set), job.seed, job.hyperparameters.dropout, job.hyperparameters.input_dropout
 
 
-def _of_similar_size(jobs: Sequence[Job], indices: list[int]) -> list[list[int]]:
+def _of_similar_size(units: list[_Unit]) -> list[list[_Unit]]:
     """Part jobs where they differ in size: where many are of one, or where too much of a stack would be empty."""
-    by_size = sorted(indices, key=lambda i: _sizes(jobs[i]))
-    fewest = _FEW_ROWS if jobs[indices[0]].static.device.type == "cpu" else len(indices)
+    by_size = sorted(units, key=lambda unit: _sizes(unit.job))
+    fewest = _FEW_ROWS if units[0].job.static.device.type == "cpu" else _width(units)
     parts, rest = [], []
-    for _, members in groupby(by_size, key=lambda i: _sizes(jobs[i])):
+    for _, members in groupby(by_size, key=lambda unit: _sizes(unit.job)):
         run = list(members)
-        if len(run) >= fewest:
+        if _width(run) >= fewest:
             parts.append(run)
         else:
             rest += run
     first = len(parts)
-    for i in rest:
-        smallest = _sizes(jobs[parts[-1][0]]) if len(parts) > first else (0, 0)
-        if all(n <= _WASTE * least for n, least in zip(_sizes(jobs[i]), smallest, strict=True)):
-            parts[-1].append(i)
+    for unit in rest:
+        smallest = _sizes(parts[-1][0].job) if len(parts) > first else (0, 0)
+        if all(n <= _WASTE * least for n, least in zip(_sizes(unit.job), smallest, strict=True)):
+            parts[-1].append(unit)
         else:
-            parts.append([i])
+            parts.append([unit])
     return parts
 
 
@@ -128,11 +160,12 @@ def _are_even(work: Sequence[float], n_threads: int) -> bool:
     return max(loads) <= _UNEVEN * sum(loads) / n_threads
 
 
-def cut(indices: list[int], width: int) -> list[list[int]]:
-    """Cut into the fewest pieces of at most ``width``, as equal as can be."""
-    n_pieces = -(-len(indices) // width)
-    edges = [round(k * len(indices) / n_pieces) for k in range(n_pieces + 1)]
-    return [indices[start:stop] for start, stop in pairwise(edges)]
+def cut(items: Sequence[T], width: int, size: Callable[[T], int] = lambda item: 1) -> list[list[T]]:
+    """Cut into the fewest pieces of at most ``width``, as equal as can be; what is larger than 1 may overhang."""
+    ends = list(accumulate(map(size, items)))
+    n_pieces = -(-ends[-1] // width)
+    edges = [bisect_right(ends, round(k * ends[-1] / n_pieces)) for k in range(n_pieces + 1)]
+    return [list(items[start:stop]) for start, stop in pairwise(edges) if start < stop]
 
 
 def _widest(job: Job) -> int:

@@ -19,7 +19,7 @@ from sklreg.engine.averaging import WeightAveraging
 from sklreg.engine.corruption import InputNoise, SwapNoise
 from sklreg.engine.data import Batch, Buffer, Pool, batch_bounds, chunks, stack
 from sklreg.engine.ensemble import mean_output
-from sklreg.engine.job import Committee, Job, OptimizerState, Result, Static
+from sklreg.engine.job import Job, OptimizerState, Result, Static
 from sklreg.engine.losses import LOSSES, PLAIN, LossOptions
 from sklreg.engine.mixup import CutMix, Mixup
 from sklreg.engine.modules import (
@@ -42,7 +42,7 @@ from sklreg.engine.penalties import (
     Penalty,
     project_max_norm,
 )
-from sklreg.engine.plan import cut, keep_committees, plan
+from sklreg.engine.plan import halves, plan
 from sklreg.engine.stopping import EarlyStopping
 from sklreg.engine.streams import Streams
 from sklreg.engine.threads import threads_for
@@ -88,7 +88,7 @@ def train(
     def train_guarded(members: list[int]) -> None:
         error = attempt(members)
         left = [i for i in members if outcomes[i] is None]
-        parts = keep_committees(jobs, cut(left, -(-len(left) // 2))) if left else []
+        parts = halves(jobs, left)
         if isinstance(error, torch.OutOfMemoryError) and len(parts) > 1:
             error = None  # and with it the frames that hold what the attempt has allocated
             torch.cuda.empty_cache()
@@ -220,6 +220,8 @@ class _Stack:
         # While a penalty grows, nobody is judged by it: it reaches its strength in this epoch.
         l1, warmup, max_iter = (self._column(name, torch.float64) for name in ("l1", "penalty_warmup", "max_iter"))
         n_growing = torch.where(l1 > 0, (warmup * max_iter - 1e-9).ceil() - 1, 0)
+        for rows in self.committees:
+            n_growing[rows] = n_growing[rows].max()
         return EarlyStopping(self._judged_state, patience, min_delta, n_growing)
 
     def train(self) -> None:
@@ -344,19 +346,24 @@ class _Stack:
         if not self.static.has_validation:
             return None, None
         loss = torch.zeros(len(self.jobs), dtype=torch.float64, device=self.static.device)
+        watched = torch.zeros_like(loss)
         outputs = []
         for start, stop in chunks(max(len(source) for source in self.validation_sources), _VALIDATION_CHUNK):
             batches = [source.slice(start, stop) for source in self.validation_sources]
             batch = stack(batches, self.validation_members, self.validation_buffer)
-            output = self._with_means(self.judged_network.forward(batch.X.expand(len(self.jobs), -1, -1)))
+            output = self.judged_network.forward(batch.X.expand(len(self.jobs), -1, -1))
             loss += self._total_loss(output, batch, PLAIN)
+            for rows in self.committees:
+                output[rows] = mean_output(output[rows], self.static.loss)
+            if self.committees:
+                watched += self._total_loss(output, batch, PLAIN)
             if any(job.score for job in self.jobs):
                 outputs.append(output)
         loss /= self.n_validation
-        score = -loss * self.loss_unit
+        score = -(watched / self.n_validation if self.committees else loss) * self.loss_unit
         of_rows = torch.cat(outputs, 1).cpu() if outputs else None  # (K, n, C)
         for k, job in enumerate(self.jobs):
-            if job.score is not None and job.validation_set is not None and of_rows is not None:
+            if self.leader[k] == k and job.score and job.validation_set is not None and of_rows is not None:
                 output = of_rows[k, : len(job.validation_set)] * job.units.scale + job.units.offset
                 # A model that has diverged gets no score; scikit-learn's scorers refuse what is not finite.
                 score[k] = torch.nan
@@ -364,18 +371,8 @@ class _Stack:
                     with self._ends_only(k):
                         score[k] = job.score(output.numpy())
         for rows in self.committees:
-            score[rows] = score[rows[0]].clone()  # in another row's units it may round otherwise
+            score[rows] = score[rows[0]].clone()
         return loss, score
-
-    def _with_means(self, output: Tensor) -> Tensor:
-        """Return outputs ``(K, n, C)`` with those of each committee replaced by what stands for their mean."""
-        for rows in self.committees:
-            scale, offset = (
-                torch.stack([getattr(self.jobs[k].units, name) for k in rows])[:, None].to(output)
-                for name in ("scale", "offset")
-            )
-            output[rows] = (mean_output(output[rows] * scale + offset, self.static.loss) - offset) / scale
-        return output
 
     @contextlib.contextmanager
     def _ends_only(self, k: int) -> Iterator[None]:
@@ -395,6 +392,8 @@ class _Stack:
             finite &= judged.sum(1).isfinite()
         if validation_loss is not None:
             finite &= validation_loss.isfinite()
+        for rows in self.committees:
+            finite[rows] = finite[rows].all()
         criterion = torch.where(finite, -train_loss * self.loss_unit if score is None else score, torch.nan)
         out_of_patience = self.stopping.update(criterion, judged, n_iter)
         columns = {"loss": train_loss * self.loss_unit}
@@ -403,7 +402,7 @@ class _Stack:
         # The epoch's one wait for a GPU.
         table = torch.stack([finite.double(), out_of_patience.double(), *columns.values()], dim=1).tolist()
 
-        staying = []
+        are_done = set()
         for k, (is_finite, is_impatient, *values) in enumerate(table):
             record = {"epoch": float(n_iter), **dict(zip(columns, values, strict=True))}
             self.histories[self.places[k]].append(record)
@@ -413,6 +412,10 @@ class _Stack:
                     is_done |= job.on_epoch(record, partial(self._module, judged, k))
             has_failed = self.errors[self.places[k]] is not None or self.is_aborted(self.places[k])
             if is_done or has_failed or n_iter >= job.hyperparameters.max_iter:
+                are_done.add(self.leader[k])
+        staying = []
+        for k, (is_finite, *_) in enumerate(table):
+            if self.leader[k] in are_done:
                 self._finish(k, n_iter, diverged=not is_finite)
             else:
                 staying.append(k)
@@ -516,11 +519,11 @@ class _Stack:
         self.validation_members = self._members(_places(held_out)) if len(sets) > 1 else None
         self.n_validation = self._members([len(self.samples[h]) for h in held_out])
 
-        committees: dict[Committee, list[int]] = {}
+        together: dict[object, list[int]] = {}  # rows that are judged as one
         for k, job in enumerate(self.jobs):
-            if job.committee is not None:
-                committees.setdefault(job.committee, []).append(k)
-        self.committees = list(committees.values())
+            together.setdefault(k if job.committee is None else job.committee, []).append(k)
+        self.leader = {k: rows[0] for rows in together.values() for k in rows}
+        self.committees = [self._members(rows) for rows in together.values() if self.jobs[rows[0]].committee]
 
         rate, std = self._column("swap_noise"), self._column("input_noise")
         self.swap_noise = SwapNoise(rate, self.streams, stream_of_row) if bool((rate > 0).any()) else None
