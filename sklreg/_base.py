@@ -326,15 +326,19 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             member_seed = seed if member is self else member._draw_seed()
             of_member = split or member._split(table, X_val, y_val, sample_weight_val, member_seed)
             job = member._first_job(*of_member, member_seed, start=start)
+            if split is None or k == 0:  # else it has been asked of the same samples
+                member._check_scoring(of_member[1])
             name = type(self).__name__ + (f" (member {k + 1} of {self.n_members})" if self.n_members > 1 else "")
-            jobs.append(replace(job, committee=committee, on_epoch=member._epoch_listener(job.units, tasks, name)))
+            job = replace(job, committee=committee, on_epoch=member._epoch_listener(job.units, tasks, name))
+            # At once, as a copy of the samples is let go before the next one is made.
+            jobs.append(share_equal_samples(job) if len(members) > 1 else job)
         if committee is not None and any(job.static != jobs[0].static for job in jobs):
             raise ValueError(
                 f"{type(self).__name__} cannot continue with early_stopping='ensemble': its networks differ in their "
                 "bins, as each was fitted with a validation set of its own. Set early_stopping back, or start anew by "
                 "fit with warm_start=False."
             )
-        return members, [share_equal_samples(job) for job in jobs] if len(jobs) > 1 else jobs, tasks
+        return members, jobs, tasks
 
     def _first_job(
         self, train_table: Table, validation_table: Table | None, seed: int, start: nn.Sequential | None = None
@@ -342,9 +346,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         """Return the job of a fit."""
         self._check_parameters(len(train_table.targets))
         units, initial_output = self._units(train_table)
-        job = self._make_job(train_table, validation_table, units, initial_output, seed, start=start)
-        self._check_scoring(validation_table)
-        return job
+        return self._make_job(train_table, validation_table, units, initial_output, seed, start=start)
 
     def _partial_fit(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, learn_target: Callable[[Array], None]
@@ -844,8 +846,9 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
 
     def _warn_of_divergence(self, result: Result) -> None:
         if result.diverged:
+            whose = " of a network that stops together with this one" if self.early_stopping == "ensemble" else ""
             warnings.warn(
-                f"{type(self).__name__} diverged in epoch {len(result.history)}: loss or weights were no longer "
+                f"{type(self).__name__} diverged in epoch {len(result.history)}: loss or weights{whose} were no longer "
                 f"finite. The weights of epoch {result.best_iter} (0 is before training) are kept. Lower "
                 "learning_rate_init or the penalties, scale the inputs, or set max_grad_norm.",
                 ConvergenceWarning,

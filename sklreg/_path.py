@@ -221,7 +221,10 @@ class Rows(NamedTuple):
     @classmethod
     def of(cls, model: ElasticNetMixin, table: Table, seed: int, strengths: Sequence[tuple[float, float]]) -> Rows:
         """Prepare the fits."""
-        return cls(model, model._first_job(*model._split(table, None, None, None, seed), seed), list(strengths))
+        split = model._split(table, None, None, None, seed)
+        job = model._first_job(*split, seed)
+        model._check_scoring(split[1])
+        return cls(model, job, list(strengths))
 
     def models(self) -> list[ElasticNetMixin]:
         """Return an estimator for each, not yet fitted."""

@@ -15,10 +15,12 @@ from sklearn.preprocessing import scale
 
 from sklreg import (
     ElasticNetMLP,
+    ElasticNetMLPCV,
     RegularizedMLPClassifier,
     RegularizedMLPRegressor,
     RegularizedNetClassifier,
     batched_training,
+    elastic_net_mlp_path,
 )
 from sklreg.engine import Committee, share_equal_samples, train
 from sklreg.engine.plan import _widest, halves, plan
@@ -56,9 +58,15 @@ def same_networks(a, b):
 # Stopped together -----------------------------------------------------------------------------------------------------
 
 
+SCORERS = {"binary": "average_precision", "multiclass": "accuracy", "multilabel": "f1_macro"}
+
+
+@pytest.mark.parametrize("watches", ["loss", "scorer"])
 @pytest.mark.parametrize("name", TABLES)
-def test_members_that_stop_together_keep_the_same_epoch(name):
+def test_members_that_stop_together_keep_the_same_epoch(name, watches):
     model, X, y = table(name)
+    if watches == "scorer":
+        model.set_params(scoring=SCORERS.get(name, "r2"))
     members = model.fit(X, y).estimators_
     assert len({member.best_iter_ for member in members}) == 1
     assert len({len(member.history_) for member in members}) == 1
@@ -216,20 +224,49 @@ def test_all_keep_the_best_epoch_where_one_diverges():
     assert len({(result.best_iter, len(result.history)) for result in results}) == 1
 
 
-def test_an_error_of_the_scorer_ends_all_and_it_is_asked_once_an_epoch():
+def test_a_scorer_is_asked_once_before_training_and_once_in_each_epoch():
     model, X, y = table("binary")
     asked = []
 
     def scorer(estimator, X, y):
         asked.append(len(X))
-        if len(asked) > 5:
+        return float(len(asked))
+
+    model.set_params(scoring=scorer, max_iter=7).fit(X, y)
+    assert len(asked) == 1 + 7
+
+
+def test_an_error_of_the_scorer_is_raised():
+    model, X, y = table("binary")
+    asked = []
+
+    def scorer(estimator, X, y):
+        asked.append(len(X))
+        if len(asked) > 3:
             raise ZeroDivisionError("from the scorer")
         return float(len(asked))
 
-    model.set_params(scoring=scorer)
     with pytest.raises(ZeroDivisionError, match="from the scorer"):
-        model.fit(X, y)
-    assert len(asked) == 6
+        model.set_params(scoring=scorer).fit(X, y)
+
+
+def test_a_committee_is_what_it_is_alone_beside_others_and_single_jobs():
+    model, X, y = table("binary")
+    fits = [
+        clone(model).set_params(scoring="average_precision"),
+        clone(model).set_params(scoring="roc_auc", random_state=5),
+        clone(model).set_params(l2=1e-2, n_members=2),
+        clone(model).set_params(early_stopping=True, scoring="accuracy"),
+        clone(model).set_params(early_stopping=True, n_members=1),
+    ]
+    jobs = [jobs_of(clone(fit), X, y) for fit in fits]
+    together = iter(train([job for of_fit in jobs for job in of_fit]))
+    for of_fit in jobs:
+        for alone in train(of_fit):
+            result = next(together)
+            assert result.best_iter == alone.best_iter
+            for a, b in zip(result.history, alone.history, strict=True):
+                assert a == pytest.approx(b, rel=1e-9)
 
 
 def test_a_warm_start_in_which_l1_grows_for_some_keeps_one_epoch():
@@ -254,6 +291,13 @@ def test_members_that_stop_together_share_one_validation_set():
     model, X, y = table("regression")
     sets = {share_equal_samples(job).validation_set.identity for job in jobs_of(model, X, y)}
     assert len(sets) == 1
+
+
+@pytest.mark.parametrize("search", [ElasticNetMLPCV(early_stopping="ensemble"), None])
+def test_what_has_no_members_refuses_to_stop_them_together(search):
+    _, X, y = table("regression")
+    with pytest.raises(ValueError, match="early_stopping"):
+        search.fit(X, y) if search else elastic_net_mlp_path(X, y, early_stopping="ensemble")
 
 
 def test_a_net_has_no_members_that_could_stop_together():

@@ -89,7 +89,7 @@ def train(
         error = attempt(members)
         left = [i for i in members if outcomes[i] is None]
         parts = halves(jobs, left)
-        if isinstance(error, torch.OutOfMemoryError) and len(parts) > 1:
+        if isinstance(error, torch.OutOfMemoryError) and (len(parts) > 1 or len(left) < len(members)) and left:
             error = None  # and with it the frames that hold what the attempt has allocated
             torch.cuda.empty_cache()
             for part in parts:
@@ -371,7 +371,7 @@ class _Stack:
                     with self._ends_only(k):
                         score[k] = job.score(output.numpy())
         for rows in self.committees:
-            score[rows] = score[rows[0]].clone()
+            score[rows] = score[rows[:1]]
         return loss, score
 
     @contextlib.contextmanager
