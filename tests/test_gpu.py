@@ -17,7 +17,7 @@ from sklearn.model_selection import GridSearchCV
 
 from sklreg import RegularizedMLPClassifier, batched_training
 from sklreg._inputs import learn_input_map
-from sklreg.engine import train
+from sklreg.engine import Committee, train
 
 pytestmark = [
     pytest.mark.gpu,
@@ -97,6 +97,18 @@ def test_a_row_that_diverges_ends_alone(make_jobs):
     results = train(jobs)
     assert [r.diverged for r in results] == [False, True, False]
     assert_close(results[0], train(jobs[:1])[0], 1e-8)
+
+
+def test_a_committee_is_judged_there_as_on_the_cpu(make_jobs):
+    committee = Committee()
+    settings = [{"seed": k, "patience": 3, "max_iter": 30} for k in range(3)]
+    jobs = [*(replace(job, committee=committee) for job in make_jobs(settings)), *make_jobs([{"seed": 4}])]
+    on_cpu = [replace(job, static=replace(job.static, device=torch.device("cpu"))) for job in jobs]
+    there, here = train(jobs), train(on_cpu)
+    assert len({result.best_iter for result in there[:3]}) == 1
+    for a, b in zip(there, here, strict=True):
+        assert a.best_iter == b.best_iter
+        assert_close(a, b, 1e-8)
 
 
 def test_generators_are_as_before(make_jobs):
