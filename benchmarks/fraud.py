@@ -128,7 +128,7 @@ SEARCHES: dict[str, Callable[[int], Search]] = {
 
 
 def judge(name: str, data: Data, seed: int, n_candidates: int) -> Iterator[dict[str, Any]]:
-    """Search, and yield the scores of what is found: of one fit, and of the mean of eight."""
+    """Search, and yield the scores of what is found: as it was found, and of the mean of eight."""
     from sklearn.base import clone
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.experimental import enable_halving_search_cv  # noqa: F401

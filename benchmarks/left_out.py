@@ -22,7 +22,6 @@ members" are four plain networks, of as many epochs as early stopping gives them
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import time
@@ -34,7 +33,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from quality import Data, load, means, numbers_and_categories, print_cells, read
+from quality import Data, command_line, load, means, numbers_and_categories, print_cells, read
 from skorch.callbacks import LRScheduler
 from skorch.dataset import Dataset
 from skorch.helper import predefined_split
@@ -289,22 +288,5 @@ def report(results: Path) -> None:
     print("many splits as there are; two of one table are not quite independent.")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--results", type=Path, default=Path("left_out.jsonl"), help="of one --max-rows alone")
-    parser.add_argument("--tables", nargs="+", default=list(TABLES))
-    parser.add_argument("--splits", type=int, default=2)
-    parser.add_argument("--max-rows", type=int, default=3000)
-    parser.add_argument("--table", action="store_true", help="print the report")
-    arguments = parser.parse_args()
-    if arguments.table:
-        report(arguments.results)
-    elif arguments.data is None:
-        parser.error("--data is missing: the folder of the tables")
-    else:
-        judge(arguments.data, arguments.results, arguments.tables, arguments.splits, arguments.max_rows)
-
-
 if __name__ == "__main__":
-    main()
+    command_line(__doc__, judge, report, results="left_out.jsonl", tables=TABLES, n_splits=2, max_rows=3000)

@@ -9,14 +9,14 @@ Tables, splits, inputs and scores are those of ``quality.py``.  A regressor is f
 
 from __future__ import annotations
 
-import argparse
 import math
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from quality import CHOSEN_ON, ours, read
+from quality import CHOSEN_ON, command_line, ours, read
 from quality import judge as judge_all
 
 from sklreg import RegularizedMLPRegressor
@@ -51,7 +51,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 METRICS = ("log_loss", "rmse")
 
 
-def judge(data: Path, results: Path, tables: list[str], n_splits: int, max_rows: int) -> None:
+def judge(data: Path, results: Path, tables: Iterable[str], n_splits: int, max_rows: int) -> None:
     has = RegularizedMLPRegressor().get_params()
     for table in tables:
         makers = {
@@ -94,22 +94,5 @@ def report(results: Path) -> None:
     print("\nRatios are to the defaults, geometric means over splits, with standard errors; of seconds too.")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--results", type=Path, default=Path("options.jsonl"), help="of one --max-rows alone")
-    parser.add_argument("--tables", nargs="+", default=list(CHOSEN_ON))
-    parser.add_argument("--splits", type=int, default=1)
-    parser.add_argument("--max-rows", type=int, default=4000)
-    parser.add_argument("--table", action="store_true", help="print the report")
-    arguments = parser.parse_args()
-    if arguments.table:
-        report(arguments.results)
-    elif arguments.data is None:
-        parser.error("--data is missing: the folder of the tables")
-    else:
-        judge(arguments.data, arguments.results, arguments.tables, arguments.splits, arguments.max_rows)
-
-
 if __name__ == "__main__":
-    main()
+    command_line(__doc__, judge, report, results="options.jsonl", tables=CHOSEN_ON, n_splits=1, max_rows=4000)

@@ -356,6 +356,33 @@ def report(results: Path, models: list[str] | None) -> None:
     )
 
 
+def command_line(
+    doc: str | None,
+    judge: Callable[[Path, Path, Iterable[str], int, int], None],
+    report: Callable[[Path], None],
+    *,
+    results: str,
+    tables: Iterable[str],
+    n_splits: int,
+    max_rows: int,
+) -> None:
+    """Run a benchmark on these tables as its user asks, who is told ``doc``."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--results", type=Path, default=Path(results), help="of one --max-rows alone")
+    parser.add_argument("--tables", nargs="+", default=list(tables))
+    parser.add_argument("--splits", type=int, default=n_splits)
+    parser.add_argument("--max-rows", type=int, default=max_rows)
+    parser.add_argument("--table", action="store_true", help="print the report")
+    arguments = parser.parse_args()
+    if arguments.table:
+        report(arguments.results)
+    elif arguments.data is None:
+        parser.error("--data is missing: the folder of the tables")
+    else:
+        judge(arguments.data, arguments.results, arguments.tables, arguments.splits, arguments.max_rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)

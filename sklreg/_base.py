@@ -846,7 +846,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
 
     def _warn_of_divergence(self, result: Result) -> None:
         if result.diverged:
-            whose = " of a network that stops together with this one" if self.early_stopping == "ensemble" else ""
+            whose = " (its own, or those of a member it stops with)" if self.early_stopping == "ensemble" else ""
             warnings.warn(
                 f"{type(self).__name__} diverged in epoch {len(result.history)}: loss or weights{whose} were no longer "
                 f"finite. The weights of epoch {result.best_iter} (0 is before training) are kept. Lower "

@@ -88,8 +88,9 @@ def train(
     def train_guarded(members: list[int]) -> None:
         error = attempt(members)
         left = [i for i in members if outcomes[i] is None]
-        parts = halves(jobs, left)
-        if isinstance(error, torch.OutOfMemoryError) and (len(parts) > 1 or len(left) < len(members)) and left:
+        parts = halves(jobs, left) if left and isinstance(error, torch.OutOfMemoryError) else []
+        # What cannot be parted is tried again where it was not alone.
+        if len(parts) > 1 or (parts and len(left) < len(members)):
             error = None  # and with it the frames that hold what the attempt has allocated
             torch.cuda.empty_cache()
             for part in parts:

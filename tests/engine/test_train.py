@@ -359,6 +359,25 @@ def test_where_memory_is_short_a_committee_is_not_parted(make_job, monkeypatch):
     assert widths == [4, 3, 1]
 
 
+def test_a_committee_is_tried_again_once_others_that_took_memory_are_done(make_job, monkeypatch):
+    epoch = module_of_train._Stack._epoch
+
+    def short(self, n_done):
+        if self.n_together > 3 and n_done == 2:
+            raise torch.OutOfMemoryError("from the device")
+        return epoch(self, n_done)
+
+    committee = Committee()
+    jobs = [replace(make_job(seed=k, max_iter=4), committee=committee) for k in range(3)]
+    expected = train(jobs)
+    monkeypatch.setattr(module_of_train._Stack, "_epoch", short)
+    outcomes = train([*jobs, make_job(seed=3, max_iter=2)])
+    assert [len(outcome.history) for outcome in outcomes] == [4, 4, 4, 2]
+    for outcome, other in zip(outcomes, expected, strict=False):
+        assert outcome.best_iter == other.best_iter
+        assert_close(numbers_of(outcome.module), numbers_of(other.module), rtol=1e-11, atol=1e-12)
+
+
 def test_where_not_even_one_fits_the_error_is_its_outcome(make_job, monkeypatch):
     def never(*args):
         raise torch.OutOfMemoryError("from the device")
