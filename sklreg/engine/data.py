@@ -18,8 +18,8 @@ _BYTES_OF_POOL = 2**25  # a second copy of more is not worth the time it saves
 class Rows(Protocol):
     """A table of ``n`` rows and ``d`` features from which batches of rows are taken."""
 
-    def take(self, index: Tensor) -> Tensor:
-        """Return the rows of ``index`` as a dense ``(len(index), d)`` tensor."""
+    def take(self, index: Tensor, buffer: Buffer | None = None) -> Tensor:
+        """Return the rows of ``index`` as a dense ``(len(index), d)`` tensor, in ``buffer`` if there is one."""
 
     def slice(self, start: int, stop: int) -> Tensor:
         """Return the rows from ``start`` to ``stop`` as a dense tensor."""
@@ -36,8 +36,9 @@ class DenseRows(NamedTuple):
 
     values: Tensor  # (n, d)
 
-    def take(self, index: Tensor) -> Tensor:
-        return self.values.index_select(0, index)
+    def take(self, index: Tensor, buffer: Buffer | None = None) -> Tensor:
+        out = None if buffer is None else buffer.shaped(self.values, len(index), self.values.shape[1])
+        return torch.index_select(self.values, 0, index, out=out)
 
     def slice(self, start: int, stop: int) -> Tensor:
         return self.values[start:stop]
@@ -57,13 +58,14 @@ class CSRRows(NamedTuple):
     values: Tensor  # (nnz,)
     n_features: int
 
-    def take(self, index: Tensor) -> Tensor:
+    def take(self, index: Tensor, buffer: Buffer | None = None) -> Tensor:
         start = self.indptr[index]
         count = self.indptr[index + 1] - start
         row = torch.repeat_interleave(torch.arange(len(index), device=index.device), count)  # (nnz of the batch,)
         first = torch.cumsum(count, 0) - count
         source = torch.arange(len(row), device=index.device) - first[row] + start[row]
-        dense = self.values.new_zeros(len(index), self.n_features)
+        shape = len(index), self.n_features
+        dense = self.values.new_zeros(shape) if buffer is None else buffer.shaped(self.values, *shape).zero_()
         # Accumulating, so that an entry stored twice counts twice, as in scipy.
         return dense.index_put_((row, self.indices[source]), self.values[source], accumulate=True)
 
@@ -116,10 +118,10 @@ class Samples:
         weight = None if self.weight is None else self.weight[start:stop]
         return Batch(self.X.slice(start, stop), self.y[start:stop], weight)
 
-    def take(self, index: Tensor) -> Batch:
-        """Return the samples of ``index``."""
+    def take(self, index: Tensor, buffer: Buffer | None = None) -> Batch:
+        """Return the samples of ``index``, their inputs in ``buffer`` if there is one."""
         weight = None if self.weight is None else self.weight.index_select(0, index)
-        return Batch(self.X.take(index), self.y.index_select(0, index), weight)
+        return Batch(self.X.take(index, buffer), self.y.index_select(0, index), weight)
 
 
 class Batch(NamedTuple):

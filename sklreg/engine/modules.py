@@ -131,9 +131,13 @@ class Layout:
 
     def view(self, state: Tensor, name: str) -> Tensor:
         """Return one tensor of all models, ``(K, *shape)``, sharing memory with the state."""
-        start, stop, shape, is_transposed = self.spans[name]
-        stored: Tensor = state[:, start:stop].unflatten(1, shape[::-1] if is_transposed else shape)
-        return stored.transpose(1, 2) if is_transposed else stored
+        start, _, (n_rows, n_columns), is_transposed = self.spans[name]
+        by_model, by_column = state.stride()
+        strides = (by_column, n_rows * by_column) if is_transposed else (n_columns * by_column, by_column)
+        # One operation, where slicing, shaping and transposing are three: this is called often.
+        return state.as_strided(
+            (len(state), n_rows, n_columns), (by_model, *strides), state.storage_offset() + start * by_column
+        )
 
     def parts(self) -> Parts:
         """Return where weights and biases lie, for an optimizer."""

@@ -180,8 +180,12 @@ class Adam(Optimizer):
         move = self._scratch
         self._take_in([grad], [self.moments], [move])
         first, second = self.moments
+        self._of_groups = []
         for block in self.penalty.blocks:
-            size = block.groups.spread(self._inverse_root(block.mean(second)) / (self.beta1**self.n_steps - 1))
+            mean = block.mean(second)
+            inverse_root = self._inverse_root(mean)
+            self._of_groups.append((block, mean, inverse_root))
+            size = block.groups.spread(inverse_root / (self.beta1**self.n_steps - 1))
             if block.factor is not None:
                 size = size / block.factor.square()
             if block.models is None:
@@ -215,8 +219,8 @@ class Adam(Optimizer):
         return self._inverse_root(second, out=self._scratch[:, : self.n_weights][:, columns]).mul_(learning_rate)
 
     def step_size_of_groups(self, learning_rate: Tensor, block: Block) -> Tensor:
-        second = block.mean(self.moments[1])
-        return torch.where(second > 0, self._inverse_root(second).mul_(learning_rate), 0)
+        mean, inverse_root = next(found for of, *found in self._of_groups if of is block)
+        return torch.where(mean > 0, inverse_root * learning_rate, 0)
 
     def _inverse_root(self, second: Tensor, out: Tensor | None = None) -> Tensor:
         return adam_step_size(second, self.n_steps, self.beta2, self.epsilon, out=out)

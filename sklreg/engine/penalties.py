@@ -11,6 +11,8 @@ a group, which leave together, with one for all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Protocol, Self
 
 import torch
@@ -151,6 +153,7 @@ class Groups:
         self.n_groups = n_rows if labels is None else max(labels) + 1
         self.labels: Tensor | None = None
         self.members: Tensor | None = None
+        self._n_entries: dict[tuple[int, torch.dtype], Tensor] = {}
         if labels is None or self.n_groups == n_rows:
             self.n_members = torch.ones(n_rows, device=device, dtype=torch.int64)
             if labels is not None and list(labels) != list(range(n_rows)):
@@ -170,9 +173,21 @@ class Groups:
         by_row = values.sum(-1)
         return by_row if self.members is None else torch.nn.functional.pad(by_row, (0, 1))[:, self.members].sum(-1)
 
+    def greatest(self, values: Tensor) -> Tensor:
+        """Return the greatest ``(K, n_groups)`` of each group of the non-negative ``(K, n_rows, n_columns)``."""
+        by_row = values.amax(-1)
+        return by_row if self.members is None else torch.nn.functional.pad(by_row, (0, 1))[:, self.members].amax(-1)
+
     def spread(self, values: Tensor) -> Tensor:
         """Return for each row what its group has, ``(K, n_rows, 1)``, of ``(K, n_groups)``."""
         return (values if self.labels is None else values[:, self.labels])[:, :, None]
+
+    def n_entries(self, matrix: Tensor) -> Tensor:
+        """Return how many entries of a matrix ``(K, n_rows, n_columns)`` each group has, ``(n_groups,)``, as its dtype."""
+        key = matrix.shape[2], matrix.dtype
+        if key not in self._n_entries:
+            self._n_entries[key] = (self.n_members * matrix.shape[2]).to(matrix.dtype)
+        return self._n_entries[key]
 
     @property
     def weight(self) -> Tensor:
@@ -206,11 +221,11 @@ class Block(NamedTuple):
         """Return the mean of what is in each group, ``(K, G)``, by the square of the factor."""
         matrix = self.view(flat)
         total = self.groups.total(matrix if self.factor is None else matrix / self.factor.square())
-        return total / self.size(flat)
+        return total / self.groups.n_entries(matrix)
 
     def size(self, flat: Tensor) -> Tensor:
         """Return the number of weights in each group, ``(G,)``."""
-        return self.groups.n_members.to(flat) * self.view(flat).shape[2]
+        return self.groups.n_entries(self.view(flat))
 
     def put(self, matrix: Tensor, flat: Tensor) -> None:
         """Write a matrix to its place."""
@@ -222,7 +237,8 @@ class Block(NamedTuple):
         return self._replace(factor=factor, models=models)
 
 
-class GroupLasso(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class GroupLasso:
     r"""Group lasso :math:`\lambda \sum_g \sqrt{n_g} \|F W_g\|` over the groups of a block.
 
     :math:`n_g` is the number of rows in group :math:`g`; ``strength`` :math:`\lambda` is ``(K, 1)``.
@@ -241,13 +257,14 @@ class GroupLasso(NamedTuple):
         """The weights that it acts on."""
         return (self.block,)
 
+    @cached_property
     def by_group(self) -> Tensor:
-        """Return the strength of each group, ``(K, G)``."""
+        """The strength of each group, ``(K, G)``."""
         return self.strength * self.block.groups.weight.to(self.strength)
 
     def value(self, w: Tensor) -> Tensor:
         """Return the penalty of each model, shape ``(K,)``."""
-        return (self.block.groups.total(self.block.scaled(w).square()).sqrt() * self.by_group()).sum(-1)
+        return (self.block.groups.total(self.block.scaled(w).square()).sqrt() * self.by_group).sum(-1)
 
     def prox_(self, w: Tensor, metric: Metric) -> None:
         r"""Set the matrix to :math:`\arg\min_U \tfrac{1}{2} \|F (U_g - W_g)\|^2 + s_g \lambda \sqrt{n_g} \|F U_g\|`.
@@ -255,19 +272,19 @@ class GroupLasso(NamedTuple):
         That is :math:`W_g` made shorter by :math:`s_g \lambda \sqrt{n_g}`, or zero where it is no longer than this.
         """
         groups = self.block.groups
-        threshold = torch.minimum(self.threshold(w, metric), metric.longest * self.block.size(w).sqrt())
+        threshold = self.threshold(w, metric, metric.of_groups(self.block))
+        threshold = torch.minimum(threshold, metric.longest * self.block.size(w).sqrt())
         length = groups.total(self.block.scaled(w).square()).sqrt()
         share = torch.where(length > threshold, 1 - threshold / length, (threshold == 0).to(w))
         self.block.view(w).mul_(groups.spread(share))
 
-    def threshold(self, w: Tensor, metric: Metric) -> Tensor:
-        """Return what the penalty takes from the length of each group, ``(K, G)``.
+    def threshold(self, w: Tensor, metric: Metric, step: Tensor) -> Tensor:
+        """Return what the penalty takes from the length of each group, ``(K, G)``, whose step sizes are ``step``.
 
         Where there was no gradient so far, it is at most what as long a step for each weight takes.
         """
-        step = metric.of_groups(self.block)
-        least = torch.minimum(metric.unmoved * self.by_group(), metric.longest * self.block.size(w).sqrt())
-        return torch.where(step > 0, step * self.by_group(), least)
+        least = torch.minimum(metric.unmoved * self.by_group, metric.longest * self.block.size(w).sqrt())
+        return torch.where(step > 0, step * self.by_group, least)
 
     def select(self, rows: Tensor) -> GroupLasso:
         """Return the penalty of the models of ``rows``."""
@@ -321,7 +338,7 @@ class Hierarchy(NamedTuple):
         # In the first step there is no gradient for W yet, as the output layer starts at zero: equal steps, then.
         ratio = torch.where(bounded_step > 0, step / bounded_step, 1)
         length = groups.total(theta.square()).sqrt()
-        target = length - self.linear.threshold(w, metric)
+        target = length - self.linear.threshold(w, metric, step)
         least = M * target
         size = torch.abs(W, out=metric.buffers[0].shaped(W, *W.shape))
         bound = _least_bound(size, groups, least, (M.square() * ratio).expand_as(least), metric.buffers)
@@ -348,33 +365,46 @@ def _least_bound(size: Tensor, groups: Groups, least: Tensor, pull: Tensor, buff
     """
     of_size, other = buffers
     shape, by_row = least.shape, groups.members is None
+    n_entries = groups.n_entries(size)
     if by_row:  # each row is a group: those that are found can be left out
-        size, least, pull = (values.flatten(0, 1) for values in (size, least, pull))
-    bound, n_above = least.clamp_min(0), torch.zeros_like(least)
-    is_left = torch.ones_like(least, dtype=torch.bool)
-    bounds, places = bound, None  # of those that are still looked for
+        size, least, pull, n_entries = (
+            values.flatten(0, 1) for values in (size, least, pull, n_entries.expand_as(least))
+        )
+
+    def total(values: Tensor) -> Tensor:
+        return values.sum(1) if by_row else groups.total(values)
+
+    def root(total: Tensor, n: Tensor | int) -> Tensor:
+        """Return the bound if just these entries, which sum up to ``total``, were above it."""
+        return torch.addcmul(least, pull, total).div_(1 + pull * n)
+
+    # On its left are the bounds for all entries, for the greatest alone, and for none.
+    if_all = root(total(size), n_entries)
+    bound = torch.maximum(if_all, root(size.amax(1) if by_row else groups.greatest(size), 1))
+    bounds = bound = torch.maximum(bound, least).clamp_min_(0)
+    n_above, is_left = torch.zeros_like(bound), if_all > 0
+    places: Tensor | None = None  # of those that are still looked for
     for _ in range(_NEWTON_STEPS):
+        if not bound.is_cuda:  # asking it which are found would mean waiting for it
+            left = torch.nonzero(is_left)[:, 0]
+            if len(left) == 0:
+                break
+            if by_row and 2 * len(left) < len(bound):
+                size = torch.index_select(size, 0, left, out=other.shaped(size, len(left), size.shape[1]))
+                bound, n_above, least, pull = bound[left], n_above[left], least[left], pull[left]
+                is_left = is_left[left]
+                places = left if places is None else places[left]
+                of_size, other = other, of_size
         of_row = bound[:, None] if by_row else groups.spread(bound)
         excess = torch.sub(size, of_row, out=other.shaped(size, *size.shape)).clamp_min_(0)
-        total = excess.sum(1) if by_row else groups.total(excess)
-        n_before, n_above = n_above, excess.sign_().sum(1) if by_row else groups.total(excess.sign_())
-        root = least.addcmul(pull, total.addcmul_(bound, n_above)).div_(1 + pull * n_above)
+        of_excess = total(excess)
+        n_before, n_above = n_above, total(excess.sign_())
+        next_bound = root(of_excess.addcmul_(bound, n_above), n_above)
         # Where as many entries are above the bound as before, it has been found, and stays as it is: how long others
         # are looked for must not change its last digits.
-        is_left = is_left.logical_and_(root > bound).logical_and_(n_above != n_before)
-        bound = torch.where(is_left, root, bound)
-        bounds = bound if places is None else bounds.index_copy(0, places, bound)
-        if bound.is_cuda:  # asking it which are found would mean waiting for it
-            continue
-        left = torch.nonzero(is_left)[:, 0]
-        if len(left) == 0:
-            break
-        if by_row and 2 * len(left) < len(bound):
-            size = torch.index_select(size, 0, left, out=other.shaped(size, len(left), size.shape[1]))
-            bound, n_above, least, pull = bound[left], n_above[left], least[left], pull[left]
-            is_left = is_left[left]
-            places = left if places is None else places[left]
-            of_size, other = other, of_size
+        is_left = is_left.logical_and_(next_bound > bound).logical_and_(n_above != n_before)
+        bound = torch.where(is_left, next_bound, bound)
+        bounds = bound if places is None else bounds.index_copy_(0, places, bound)
     return bounds.view(shape)
 
 

@@ -10,6 +10,7 @@ import contextlib
 import math
 import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -334,7 +335,7 @@ class _Stack:
             return
         for i in range(self.static.n_batches):
             batches = [
-                source.take(orders[stream][start:stop])
+                source.take(orders[stream][start:stop], self.buffer if len(self.sources) == 1 else None)
                 for source, stream in self.sources
                 for start, stop in [self.bounds[stream][i]]
             ]
@@ -388,7 +389,7 @@ class _Stack:
         judged = self._judged_state
         finite = train_loss.isfinite() & self.state.sum(1).isfinite()
         for moment in self.optimizer.memory():  # one that has overflowed would hold its weight still for good
-            finite &= torch.linalg.vector_norm(moment, torch.inf, dim=1).isfinite()
+            finite &= moment.sum(1).isfinite()
         if self.averaging is not None:
             finite &= judged.sum(1).isfinite()
         if validation_loss is not None:
@@ -580,7 +581,7 @@ class _Stack:
 
         def alone(lasso: GroupLasso) -> GroupLasso:
             models = lasso.strength[:, :, None] > 0
-            return lasso._replace(block=lasso.block._replace(models=None if bool(models.all()) else models))
+            return replace(lasso, block=lasso.block._replace(models=None if bool(models.all()) else models))
 
         # The weights that are in no group lie between the first matrix and the skip connection.
         start, stop = self.layout.spans["weight0"].stop, self.layout.n_weights
