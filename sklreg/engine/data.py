@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+_REGISTERS = 64  # numbers that any vector unit takes in whole registers
 _BYTES_OF_POOL = 2**25  # a second copy of more is not worth the time it saves
 
 
@@ -147,13 +148,50 @@ class Buffer:
 
     def __init__(self) -> None:
         self._memory: Tensor | None = None
+        self._shape: tuple[int, ...] | None = None
 
     def shaped(self, like: Tensor, *shape: int) -> Tensor:
-        """Return a tensor to be written, of the dtype and device of ``like``; the last one becomes invalid."""
-        size = prod(shape)
-        if self._memory is None or self._memory.numel() < size:
-            self._memory = like.new_empty(size)
-        return self._memory[:size].view(shape)
+        """Return a tensor to be written, of the dtype and device of ``like``; the last one becomes invalid.
+
+        Behind it there is memory up to the next multiple of 64 numbers, for :func:`filled_up`.
+        """
+        if shape != self._shape:
+            size = prod(shape)
+            if self._memory is None or self._memory.numel() < size:
+                self._memory = like.new_zeros(whole_registers(size))
+            self._shape, self._last = shape, self._memory[:size].view(shape)
+        return self._last
+
+
+def whole_registers(n: int) -> int:
+    """Return the least multiple of 64 that is not below ``n``."""
+    return -(-n // _REGISTERS) * _REGISTERS
+
+
+def filled_up(x: Tensor, buffer: Buffer | None = None) -> Tensor:
+    """Return ``x`` if it fills whole vector registers, else flat memory that begins with it and does.
+
+    Some kernels round the numbers that are left over at the end otherwise than the others, and where the end is depends
+    on the number of models.  What comes after ``x`` is arbitrary, and may be written to; :func:`part` takes it off.
+    """
+    n, n_whole = x.numel(), whole_registers(x.numel())
+    if not x.is_contiguous():
+        x = x.contiguous()
+    if n == n_whole:
+        return x
+    if x.untyped_storage().nbytes() >= (x.storage_offset() + n_whole) * x.itemsize:  # that of a Buffer, say
+        return x.as_strided((n_whole,), (1,))
+    if buffer is None:
+        return F.pad(x.view(-1), (0, n_whole - n))
+    flat = buffer.shaped(x, n_whole)
+    flat[:n].copy_(x.view(-1))
+    flat[n:].zero_()
+    return flat
+
+
+def part(filled: Tensor, like: Tensor) -> Tensor:
+    """Return what :func:`filled_up` made of ``like``, or what a function made of that, in its shape."""
+    return filled if filled.shape == like.shape else filled[: like.numel()].view(like.shape)
 
 
 class Pool:

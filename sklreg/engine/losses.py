@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sklreg.engine.data import filled_up, part
+
 
 class LossOptions(NamedTuple):
     """What training makes of a loss, each ``(K, 1, 1)``, or ``None`` where no model does."""
@@ -101,15 +103,10 @@ def _focal_gradient(z: Tensor, gamma: Tensor) -> Tensor:
 def _elementwise(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
     """Apply a function to tensors of the first one's shape, on memory that is filled up to whole vector registers.
 
-    Some kernels (powers, exponentials, the logistic function) round the numbers that are left over at the end otherwise
-    than the others, and where the end is depends on the number of models.
+    Powers, exponentials and the logistic function are among what needs it.
     """
     like = tensors[0]
-    size = like.numel()
-    flat = [tensor.expand_as(like).reshape(-1) for tensor in tensors]
-    if size % 64:
-        flat = [F.pad(tensor, (0, -size % 64)) for tensor in flat]
-    return function(*flat)[:size].view(like.shape)
+    return part(function(*(filled_up(tensor.expand_as(like)) for tensor in tensors)), like)
 
 
 def squared_error(output: Tensor, target: Tensor, options: LossOptions = PLAIN) -> Tensor:

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sklreg.engine.data import Buffer
+from sklreg.engine.data import Buffer, filled_up, part, whole_registers
 from sklreg.engine.inputs import (
     AS_GIVEN,
     BinLimits,
@@ -127,7 +127,7 @@ class Layout:
         # depend on its place, to the bit.
         start, size = self._end, n_rows * n_columns
         self.spans[name] = Span(start, start + size, (n_rows, n_columns), is_transposed)
-        self._end = start + -(-size // 64) * 64
+        self._end = start + whole_registers(size)
 
     def view(self, state: Tensor, name: str) -> Tensor:
         """Return one tensor of all models, ``(K, *shape)``, sharing memory with the state."""
@@ -314,6 +314,7 @@ class Linear:
         self.weight, self.bias = layout.view(state, f"weight{i}"), layout.view(state, f"bias{i}")
         self.weight_gradient = layout.view(gradient, f"weight{i}")
         self.bias_gradient = layout.view(gradient, f"bias{i}")
+        self.transposed = self.weight.transpose(1, 2)
         self.is_first = i == 0
         self.output, self.product, self.input_gradient = Buffer(), Buffer(), Buffer()
 
@@ -323,13 +324,11 @@ class Linear:
         return torch.baddbmm(self.bias, x, self.weight, out=output)  # (K, n, d_out)
 
     def backward(self, gradient: Tensor) -> Tensor:
-        # Not straight into the gradient of the state: rows that are apart in memory are multiplied one by one.
-        out = self.product.shaped(gradient, *self.weight_gradient.shape)
-        self.weight_gradient.copy_(torch.bmm(self.x.transpose(1, 2), gradient, out=out))
+        _write_product(self.x.transpose(1, 2), gradient, self.weight_gradient, self.product)
         torch.sum(gradient, 1, keepdim=True, out=self.bias_gradient)
         if self.is_first:  # inputs are not trained
             return gradient
-        return torch.bmm(gradient, self.weight.transpose(1, 2), out=self.input_gradient.shaped(self.x, *self.x.shape))
+        return torch.bmm(gradient, self.transposed, out=self.input_gradient.shaped(self.x, *self.x.shape))
 
 
 class OutputLinear:
@@ -357,9 +356,9 @@ class OutputLinear:
         return torch.baddbmm(bias, weight, x.transpose(1, 2))[:, :n_outputs].transpose(1, 2)  # (K, n, C)
 
     def backward(self, gradient: Tensor) -> Tensor:
-        out = self.product.shaped(gradient, *self.weight_gradient.shape)
-        self.weight_gradient.copy_(torch.bmm(gradient.transpose(1, 2), self.x, out=out))
-        torch.sum(gradient.transpose(1, 2), 2, keepdim=True, out=self.bias_gradient)
+        gradient_by_output = gradient.transpose(1, 2)
+        _write_product(gradient_by_output, self.x, self.weight_gradient, self.product)
+        torch.sum(gradient_by_output, 2, keepdim=True, out=self.bias_gradient)
         if self.is_first:
             return gradient
         product = torch.mul if self.weight.shape[1] == 1 else torch.bmm
@@ -380,8 +379,15 @@ class Skip:
         return torch.bmm(weight, x.transpose(1, 2))[:, :n_outputs].transpose(1, 2)  # (K, n, C)
 
     def backward(self, gradient: Tensor) -> None:
-        out = self.product.shaped(gradient, *self.weight_gradient.shape)
-        self.weight_gradient.copy_(torch.bmm(gradient.transpose(1, 2), self.x, out=out))
+        _write_product(gradient.transpose(1, 2), self.x, self.weight_gradient, self.product)
+
+
+def _write_product(left: Tensor, right: Tensor, to: Tensor, buffer: Buffer) -> None:
+    """Write a batched product to a view of the gradient."""
+    if len(to) == 1:
+        torch.bmm(left, right, out=to)
+    else:  # rows that are apart in memory would be multiplied one by one
+        to.copy_(torch.bmm(left, right, out=buffer.shaped(right, *to.shape)))
 
 
 class Activation:
@@ -389,10 +395,11 @@ class Activation:
 
     def __init__(self, name: str) -> None:
         self.function, self.derivative = _ELEMENTWISE[name]
+        self.output = Buffer()
 
     def forward(self, x: Tensor, mode: TrainingMode | None) -> Tensor:
         self.x = x
-        self.y = self.function(x)
+        self.y = self.function(x, self.output)
         return self.y
 
     def backward(self, gradient: Tensor) -> Tensor:
@@ -400,52 +407,52 @@ class Activation:
 
 
 class PaddedActivation(Activation):
-    """An elementwise function on memory that is filled up to whole vector registers.
-
-    Some kernels round the numbers that are left over at the end otherwise than the others, and where the end is depends
-    on the number of models.
-    """
+    """An elementwise function on memory that is filled up to whole vector registers."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.input, self.output_gradient = Buffer(), Buffer()
 
     def forward(self, x: Tensor, mode: TrainingMode | None) -> Tensor:
-        return _part(super().forward(_filled_up(x, self.input), mode), x)
+        return part(super().forward(filled_up(x, self.input), mode), x)
 
     def backward(self, gradient: Tensor) -> Tensor:
-        return _part(super().backward(_filled_up(gradient, self.output_gradient)), gradient)
-
-
-def _filled_up(x: Tensor, buffer: Buffer) -> Tensor:
-    n_missing = -x.numel() % 64
-    if n_missing == 0:
-        return x.view(-1)
-    flat = buffer.shaped(x, x.numel() + n_missing)
-    flat[: x.numel()].copy_(x.view(-1))
-    flat[x.numel() :].zero_()
-    return flat
-
-
-def _part(flat: Tensor, like: Tensor) -> Tensor:
-    return flat[: like.numel()].view(like.shape)
+        return part(super().backward(filled_up(gradient, self.output_gradient)), gradient)
 
 
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946  # as in torch
 _LEAKY_RELU_SLOPE = 0.01  # torch's default
 
 _aten = torch.ops.aten  # the kernels that autograd itself calls
-# In place where nobody asks for the input again.
-_ELEMENTWISE: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor, Tensor], Tensor]]] = {
-    "relu": (torch.relu_, lambda g, x, y: _aten.threshold_backward.grad_input(g, y, 0, grad_input=g)),
-    "tanh": (torch.tanh_, lambda g, x, y: _aten.tanh_backward(g, y)),
-    "logistic": (torch.sigmoid_, lambda g, x, y: _aten.sigmoid_backward(g, y)),
-    "identity": (lambda x: x, lambda g, x, y: g),
-    "gelu": (F.gelu, lambda g, x, y: _aten.gelu_backward(g, x)),
-    "silu": (F.silu, lambda g, x, y: _aten.silu_backward(g, x)),
-    "mish": (F.mish, lambda g, x, y: _aten.mish_backward(g, x)),
-    "selu": (torch.selu_, lambda g, x, y: _aten.elu_backward(g, _SELU_ALPHA, _SELU_SCALE, 1, True, y)),
-    "leaky_relu": (F.leaky_relu_, lambda g, x, y: _aten.leaky_relu_backward(g, y, _LEAKY_RELU_SLOPE, True)),
+# In place where nobody asks for the input again, else into the buffer; gradients in place.
+_ELEMENTWISE: dict[str, tuple[Callable[[Tensor, Buffer], Tensor], Callable[[Tensor, Tensor, Tensor], Tensor]]] = {
+    "relu": (
+        lambda x, buffer: x.relu_(),
+        lambda g, x, y: _aten.threshold_backward.grad_input(g, y, 0, grad_input=g),
+    ),
+    "tanh": (lambda x, buffer: x.tanh_(), lambda g, x, y: _aten.tanh_backward.grad_input(g, y, grad_input=g)),
+    "logistic": (lambda x, buffer: x.sigmoid_(), lambda g, x, y: _aten.sigmoid_backward.grad_input(g, y, grad_input=g)),
+    "identity": (lambda x, buffer: x, lambda g, x, y: g),
+    "gelu": (
+        lambda x, buffer: _aten.gelu.out(x, out=buffer.shaped(x, *x.shape)),
+        lambda g, x, y: _aten.gelu_backward.grad_input(g, x, grad_input=g),
+    ),
+    "silu": (
+        lambda x, buffer: _aten.silu.out(x, out=buffer.shaped(x, *x.shape)),
+        lambda g, x, y: _aten.silu_backward.grad_input(g, x, grad_input=g),
+    ),
+    "mish": (
+        lambda x, buffer: _aten.mish.out(x, out=buffer.shaped(x, *x.shape)),
+        lambda g, x, y: _aten.mish_backward.default(g, x),
+    ),
+    "selu": (
+        lambda x, buffer: torch.selu_(x),
+        lambda g, x, y: _aten.elu_backward.grad_input(g, _SELU_ALPHA, _SELU_SCALE, 1, True, y, grad_input=g),
+    ),
+    "leaky_relu": (
+        lambda x, buffer: F.leaky_relu_(x),
+        lambda g, x, y: _aten.leaky_relu_backward.grad_input(g, y, _LEAKY_RELU_SLOPE, True, grad_input=g),
+    ),
 }
 # relu and leaky_relu too, but they need to know no more of the output than its sign.
 _DERIVED_FROM_OUTPUT = ("tanh", "logistic", "selu")
@@ -551,7 +558,7 @@ class LayerNorm:
     def backward(self, gradient: Tensor) -> Tensor:
         torch.sum(gradient * self.normalized, 1, keepdim=True, out=self.scale_gradient)
         torch.sum(gradient, 1, keepdim=True, out=self.shift_gradient)
-        by_input: Tensor = _aten.native_layer_norm_backward(
+        by_input: Tensor = _aten.native_layer_norm_backward.default(
             gradient * self.scale,
             self.x,
             self.x.shape[-1:],

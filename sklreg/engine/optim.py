@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from sklreg.engine.data import Buffer
+from sklreg.engine.data import Buffer, whole_registers
 from sklreg.engine.penalties import Block, ElasticNet, Parts, Penalty
 
 N = TypeVar("N", float, Tensor)
@@ -45,12 +45,12 @@ class Optimizer(ABC):
         momentum: Tensor,
         max_grad_norm: Tensor,
     ) -> None:
-        self.params, self.n_weights = params, parts.matrices[-1].columns.stop
+        self.n_weights = parts.matrices[-1].columns.stop
         self.penalty, self.weight_decay, self.momentum = penalty, weight_decay, momentum
         self.max_grad_norm = max_grad_norm
         self.n_steps = 0
         self.moments = [torch.zeros_like(params) for _ in range(self.n_moments)]
-        self._scratch = torch.empty_like(params)
+        self._lay_out_parameters(params)
         self.buffers = Buffer(), Buffer()
         # Asked once, not in every step: on a GPU the answer means waiting for it.
         self._has_prox, self._has_l2 = penalty.has_prox, penalty.has_l2
@@ -63,7 +63,7 @@ class Optimizer(ABC):
         ``penalty_share`` ``(K, 1)`` is what the prox counts for, all where it is ``None``.
         """
         self.n_steps += 1
-        weights = self.params[:, : self.n_weights]
+        weights = self._weights
         if self._clips:
             # The data's gradient alone, so that a bound on it does not weaken the penalty.
             norm = torch.linalg.vector_norm(grad, dim=1, keepdim=True)
@@ -71,7 +71,7 @@ class Optimizer(ABC):
         if self._has_l2:
             self.penalty.add_smooth_gradient(grad[:, : self.n_weights], weights)
         if self._has_decay:
-            weights.mul_(1 - learning_rate * self.weight_decay)
+            weights.addcmul_(weights, learning_rate * self.weight_decay, value=-1)
         self._move(grad, learning_rate, penalty_share)
         if self._has_prox:
             # A weaker penalty is a shorter step of the prox.
@@ -117,11 +117,14 @@ class Optimizer(ABC):
 
     def select(self, rows: Tensor, params: Tensor) -> None:
         """Keep only the models of ``rows``, whose parameters now live in ``params``."""
-        self.params = params
+        self._lay_out_parameters(params)
         self.penalty = self.penalty.select(rows)
         self.weight_decay, self.momentum = self.weight_decay[rows], self.momentum[rows]
         self.max_grad_norm = self.max_grad_norm[rows]
         self.moments = [m[rows] for m in self.moments]
+
+    def _lay_out_parameters(self, params: Tensor) -> None:
+        self.params, self._weights = params, params[:, : self.n_weights]
         self._scratch = torch.empty_like(params)
 
 
@@ -176,6 +179,11 @@ class Adam(Optimizer):
     n_moments = 2
     beta1, beta2, epsilon = 0.9, 0.999, 1e-8
 
+    def __init__(self, params: Tensor, *others: Any) -> None:
+        super().__init__(params, *others)
+        self._count = torch.zeros((), device=params.device)
+        self._of_groups: list[tuple[Block, Tensor, Tensor]] = []
+
     def _move(self, grad: Tensor, learning_rate: Tensor, penalty_share: Tensor | None) -> None:
         move = self._scratch
         self._take_in([grad], [self.moments], [move])
@@ -200,9 +208,9 @@ class Adam(Optimizer):
         # rows: it moves zeros by a rate of one, which gives what each row is to add at its own.
         firsts, seconds = zip(*moments, strict=True)
         # Filled there: a copy from the CPU would wait for the GPU.
-        n_steps = torch.full((), float(self.n_steps), device=grads[0].device)
+        self._count.fill_(self.n_steps)
         torch._fused_adam_(
-            [move.zero_() for move in moves], grads, firsts, seconds, [], [n_steps] * len(grads), lr=1.0,
+            [move.zero_() for move in moves], grads, firsts, seconds, [], [self._count] * len(grads), lr=1.0,
             beta1=self.beta1, beta2=self.beta2, weight_decay=0.0, eps=self.epsilon, amsgrad=False, maximize=False,
         )  # fmt: skip
 
@@ -219,7 +227,7 @@ class Adam(Optimizer):
         return self._inverse_root(second, out=self._scratch[:, : self.n_weights][:, columns]).mul_(learning_rate)
 
     def step_size_of_groups(self, learning_rate: Tensor, block: Block) -> Tensor:
-        mean, inverse_root = next(found for of, *found in self._of_groups if of is block)
+        mean, inverse_root = next((mean, root) for of, mean, root in self._of_groups if of is block)
         return torch.where(mean > 0, inverse_root * learning_rate, 0)
 
     def _inverse_root(self, second: Tensor, out: Tensor | None = None) -> Tensor:
@@ -247,37 +255,50 @@ class ScaledAdam(Adam):
             raise TypeError(f"ScaledAdam takes a penalty on single weights; got {type(penalty).__name__}.")
         super().__init__(params, parts, penalty, *others)
         self.first = parts.matrices[0]
-        n_inputs = -(-self.first.n_in // 64) * 64  # whole vector registers, as in the layout of parameters
         # The logarithms of the gains, and the moments of their gradients, (K, d).
+        n_inputs = whole_registers(self.first.n_in)  # as in the layout of parameters
         self.log_gains, *self.gain_moments = (params.new_zeros(len(params), n_inputs) for _ in range(3))
-        self.gain = params.new_ones(len(params), self.first.n_in, 1)  # in the last move
         # How long the steps of parameters are that follow one another, in learning rates.
         self.rates_of_weights = [(matrix.columns, math.sqrt(_USUAL_INPUTS / matrix.n_in)) for matrix in parts.matrices]
         of_normalization = slice(parts.biases.stop, params.shape[1])
         self.rates = [*self.rates_of_weights, (parts.biases, _RATE_OF_BIASES), (of_normalization, 1.0)]
-        self._pull = torch.zeros_like(self.log_gains)
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        """Make what a step writes to, and the views of it that every step looks at."""
+        gains, self._pull, self._steps, self._growth = (torch.zeros_like(self.log_gains) for _ in range(4))
+        of_inputs = (slice(None), slice(self.first.n_in))
+        self._gains, self.gain = gains, gains[of_inputs].unsqueeze(2)  # in the last move
+        self._pull_of_inputs, self._growth_of_inputs = self._pull[of_inputs], self._growth[of_inputs].unsqueeze(2)
+        self._first_weights, self._first_moves = self.first.view(self.params), self.first.view(self._scratch)
+        # The rates of this step, and where each of them lies.
+        self._rates = self.params.new_ones(1, self.params.shape[1])
+        self._share = -1.0
 
     def _move(self, grad: Tensor, learning_rate: Tensor, penalty_share: Tensor | None) -> None:
-        weight, slope, n, move = self.first.view(self.params), self.first.view(grad), self.first.n_in, self._scratch
-        pull = torch.sum(torch.mul(weight, slope, out=self.first.view(move)), 2, out=self._pull[:, :n])
+        weight, slope, move = self._first_weights, self.first.view(grad), self._first_moves
+        pull = torch.sum(torch.mul(weight, slope, out=move), 2, out=self._pull_of_inputs)
         if self._has_prox:
             # Not before there was a gradient: as with the prox, nothing would be known of the input yet.
             is_known = self.first.view(self.moments[1]).sum(2) > 0
             l1_of_inputs = self.first.view(self._l1_of_weights()).sum(2) * is_known
             pull += l1_of_inputs if penalty_share is None else l1_of_inputs * penalty_share
-        self.gain = self.log_gains.exp()[:, :n, None]
+        torch.exp(self.log_gains, out=self._gains)
         slope.mul_(self.gain)
-        steps = torch.empty_like(self._pull)
-        self._take_in([grad, self._pull], [self.moments, self.gain_moments], [move, steps])
-        self.first.view(move).mul_(self.gain)
-        for columns, rate in self.rates:
-            if columns.start < columns.stop:
-                self.params[:, columns].addcmul_(move[:, columns], learning_rate * self._in_this_step(rate))
-        rate_of_gains = learning_rate * (_RATE_OF_GAINS * self._share_of_rates)
-        moved = torch.addcmul(self.log_gains, steps, rate_of_gains).clamp_(_LEAST_LOG_GAIN, _GREATEST_LOG_GAIN)
-        weight.mul_((moved - self.log_gains).exp_()[:, :n, None])
+        self._take_in([grad, self._pull], [self.moments, self.gain_moments], [self._scratch, self._steps])
+        move.mul_(self.gain)
+        share = self._share_of_rates
+        if share != self._share:  # soon it is 1, and the rates stay
+            for columns, rate in self.rates:
+                self._rates[:, columns].fill_(self._in_this_step(rate))
+            self._share = share
+        self.params.addcmul_(self._scratch.mul_(self._rates), learning_rate)
+        moved = torch.addcmul(self.log_gains, self._steps, learning_rate * (_RATE_OF_GAINS * share))
+        moved.clamp_(_LEAST_LOG_GAIN, _GREATEST_LOG_GAIN)
+        torch.sub(moved, self.log_gains, out=self._growth).exp_()
+        weight.mul_(self._growth_of_inputs)
         fading = (learning_rate * (_RATE_OF_GAINS * _FADING)).clamp_(max=1)
-        self.log_gains = torch.addcmul(moved, moved.clamp(max=0), fading, value=-1)
+        torch.addcmul(moved, moved.clamp(max=0), fading, value=-1, out=self.log_gains)
 
     @property
     def _share_of_rates(self) -> float:
@@ -317,8 +338,9 @@ class ScaledAdam(Adam):
 
     def select(self, rows: Tensor, params: Tensor) -> None:
         super().select(rows, params)
-        self.log_gains, self.gain, self._pull = self.log_gains[rows], self.gain[rows], self._pull[rows]
+        self.log_gains = self.log_gains[rows]
         self.gain_moments = [m[rows] for m in self.gain_moments]
+        self._lay_out()
 
 
 class SGD(Optimizer):

@@ -48,6 +48,7 @@ from sklreg.engine.stopping import EarlyStopping
 from sklreg.engine.streams import Streams
 from sklreg.engine.threads import threads_for
 
+_LOSSES_AT_ONCE = 8  # steps
 _VALIDATION_CHUNK = 256  # samples predicted at once; the same for any number of rows, as sums would round otherwise
 
 
@@ -250,16 +251,21 @@ class _Stack:
             if mixup.is_active
         ]
         total = torch.zeros(len(self.jobs), dtype=torch.float64, device=self.static.device)
+        steps: list[tuple[Tensor, Batch]] = []
         for i, (batch, learning_rate) in enumerate(zip(self._batches(), learning_rates, strict=True)):
             for mixup, draws in mixing:
                 batch = mixup.mixed(batch, draws, i, self.stream_members)
-            total += self._step(batch, learning_rate, penalty_shares[i], i)
+            steps.append((self._step(batch, learning_rate, penalty_shares[i], i), batch))
+            if len(steps) == _LOSSES_AT_ONCE or i == self.static.n_batches - 1:
+                for of_step in self._losses(steps):
+                    total += of_step
+                steps.clear()
         if self.averaging is not None:
             self.averaging.keep_zeros(self.state)
         return total / self.n_samples
 
     def _step(self, batch: Batch, learning_rate: Tensor, penalty_share: Tensor | None, i: int) -> Tensor:
-        """Take step ``i`` of an epoch; return each row's loss, summed over the batch, ``(K,)``."""
+        """Take step ``i`` of an epoch; return the outputs ``(K, n, C)`` before it."""
         sizes = [bounds[i][1] - bounds[i][0] for bounds in self.bounds]
         mode = TrainingMode(
             self.input_dropout, self.dropout, sizes, batch.weight, self.optimizer.n_steps, self.stochastic_depth
@@ -283,11 +289,28 @@ class _Stack:
                 weight.copy_(project_max_norm(weight, self.max_norm))
         if self.averaging is not None:
             self.averaging.update(self.state, self.optimizer.n_steps)
-        return self._total_loss(output, batch, self.loss_options)
+        return output
+
+    def _losses(self, steps: list[tuple[Tensor, Batch]]) -> list[Tensor]:
+        """Return each row's loss in each of some steps, summed over the batch, ``(K,)``."""
+        # Together: nobody waits for the value of a loss, and of few samples it takes as long as of many.
+        outputs = [output for output, _ in steps]
+        weight = None
+        if any(batch.weight is not None for _, batch in steps):  # where samples are missing in some of them
+            ones = [output.new_ones(output.shape[:2]) for output in outputs]
+            weight = torch.cat(
+                [w if b.weight is None else w * b.weight for w, (_, b) in zip(ones, steps, strict=True)], 1
+            )
+        y = torch.cat([batch.y for _, batch in steps], 1)
+        losses = self._weighted_loss(torch.cat(outputs, 1), y, weight, self.loss_options)
+        return [_sum(of_step) for of_step in losses.split([output.shape[1] for output in outputs], 1)]
 
     def _total_loss(self, output: Tensor, batch: Batch, options: LossOptions) -> Tensor:
-        loss = self.loss.value(*self._in_target_units(output, batch.y), options)  # (K, n, C)
-        return (loss if batch.weight is None else loss * batch.weight[:, :, None]).sum((1, 2), dtype=torch.float64)
+        return _sum(self._weighted_loss(output, batch.y, batch.weight, options))
+
+    def _weighted_loss(self, output: Tensor, y: Tensor, weight: Tensor | None, options: LossOptions) -> Tensor:
+        loss = self.loss.value(*self._in_target_units(output, y), options)  # (K, n, C)
+        return loss if weight is None else loss * weight[:, :, None]
 
     def _in_target_units(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Give each output its share in the loss."""
@@ -618,6 +641,11 @@ class _Stack:
         """Return one hyperparameter of every row, ``(K,)``."""
         values = [getattr(job.hyperparameters, name) for job in self.jobs]
         return torch.tensor(values, dtype=dtype or self.static.dtype, device=self.static.device)
+
+
+def _sum(loss: Tensor) -> Tensor:
+    """Return each row's sum, ``(K,)``, of ``(K, n, C)``."""
+    return loss.sum((1, 2), dtype=torch.float64)
 
 
 def _places(keys: Sequence[Hashable]) -> list[int]:
