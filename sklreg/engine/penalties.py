@@ -183,7 +183,7 @@ class Groups:
         return (values if self.labels is None else values[:, self.labels])[:, :, None]
 
     def n_entries(self, matrix: Tensor) -> Tensor:
-        """Return how many entries of a matrix ``(K, n_rows, n_columns)`` each group has, ``(n_groups,)``, in its dtype."""
+        """Return the number of entries of a matrix ``(K, n_rows, n_columns)`` in each group, ``(n_groups,)``."""
         key = matrix.shape[2], matrix.dtype
         if key not in self._n_entries:
             self._n_entries[key] = (self.n_members * matrix.shape[2]).to(matrix.dtype)
