@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import runpy
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +30,12 @@ def make_samples(n, d, dtype=torch.float64, seed=0, weighted=False):
         weight = torch.rand(n, generator=generator, dtype=torch.float64) + 0.5
         weight = (weight / weight.mean()).to(dtype)
     return Samples(DenseRows(X.to(dtype)), y.to(dtype), weight)
+
+
+@pytest.fixture
+def side_by_side(monkeypatch):
+    """Let stacks train side by side, each by a thread of its own, however short their operations are."""
+    monkeypatch.setattr(sys.modules["sklreg.engine.plan"], "_FLOPS_FOR_A_THREAD_OF_ITS_OWN", 0.0)
 
 
 @pytest.fixture

@@ -54,6 +54,15 @@ def no_thread_is_left():
 
 
 @pytest.fixture
+def two_threads(side_by_side):
+    """Train stacks side by side."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def interruptible():
     """Take Ctrl-C as Python does; a process that was started in the background ignores it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -123,7 +132,10 @@ def test_the_block_goes_on_working_after_a_failure():
 
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("nested", [False, True])
-def test_an_interrupt_ends_a_training_that_would_go_on_for_years(nested):
+@pytest.mark.parametrize("by_threads", [False, True])
+def test_an_interrupt_ends_a_training_that_would_go_on_for_years(nested, by_threads, request):
+    if by_threads:
+        request.getfixturevalue("two_threads")
     estimator = GridSearchCV(net(**ENDLESS), {"l2": [0.0, 0.1]}, cv=2) if nested else net(**ENDLESS)
     interrupt = threading.Timer(1.0, _thread.interrupt_main)
     start = time.monotonic()
@@ -144,6 +156,7 @@ def test_an_interrupt_ends_a_single_fit_and_leaves_the_estimator_as_it_was():
     assert not hasattr(estimator, "module_")
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_a_timeout_ends_all_fits():
     with batched_training(), pytest.raises(multiprocessing.TimeoutError):
         Parallel(timeout=0.5)(delayed(fit)(**ENDLESS) for _ in range(4))
@@ -392,6 +405,7 @@ def limited_to(n):
     return limited
 
 
+@pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("n", [2, 4, 6])
 def test_a_system_that_has_no_more_threads(monkeypatch, n):
     monkeypatch.setattr(threading.Thread, "start", limited_to(n))

@@ -156,6 +156,7 @@ def jobs_of(model, X, y):
     return jobs
 
 
+@pytest.mark.usefixtures("side_by_side")
 @pytest.mark.parametrize("n_threads", [1, 2, 3, 8])
 @pytest.mark.parametrize("seeds", ["one", "many"])
 def test_a_committee_is_never_parted_and_work_is_as_even_as_without(n_threads, seeds):

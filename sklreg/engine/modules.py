@@ -321,7 +321,8 @@ class Linear:
     def forward(self, x: Tensor, mode: TrainingMode | None) -> Tensor:
         self.x = x
         output = self.output.shaped(x, *x.shape[:2], self.weight.shape[2])
-        return torch.baddbmm(self.bias, x, self.weight, out=output)  # (K, n, d_out)
+        # Faster than torch.baddbmm, which begins with a copy of the bias for every sample.
+        return torch.bmm(x, self.weight, out=output).add_(self.bias)  # (K, n, d_out)
 
     def backward(self, gradient: Tensor) -> Tensor:
         _write_product(self.x.transpose(1, 2), gradient, self.weight_gradient, self.product)

@@ -2,7 +2,7 @@
 
 Jobs of equal static choices *can* train together.  How many *should* is a matter of the device: a GPU is the busier the
 wider the stack, as far as its memory goes; a CPU gains nothing beyond some hundred rows, and wants one stack for each
-core, because cores that share an operation wait for one another at its end.
+core where operations are long, because cores that share one wait for one another at its end.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from typing import NamedTuple, TypeVar
 import torch
 
 from sklreg.engine.job import Job
-from sklreg.engine.threads import FLOPS_FOR_ANOTHER_THREAD
 
 T = TypeVar("T")
 
 _MOST_ROWS_ON_CPU = 128  # benchmarks/stack_width.py shows the effect
 _BYTES_ON_CPU = 2**26  # of all that a stack touches; more is not faster, and takes memory
 _SHARE_OF_GPU_MEMORY = 0.5
-_FEW_ROWS = 8  # of one size are put together with rows of another; also, what is worth a thread of its own
+_FEW_ROWS = 8  # of one size are put together with rows of another; and are not parted only to be shared out evenly
+# In a step of a stack.  Threads hold Python's lock by turns, for a moment between operations; where these are short,
+# two that train a stack each take longer than one that trains both.  benchmarks/threads.py shows where it pays.
+_FLOPS_FOR_A_THREAD_OF_ITS_OWN = 4e8
 _WASTE = 1.1  # by this factor rows may differ in their number of samples; the missing ones are computed in vain
 _UNEVEN = 1.12  # by this factor the last thread may end later than the mean
 _COPIES_OF_STATE = 8  # state, best state, gradient, moments, and an optimizer's intermediate results
@@ -95,16 +97,15 @@ def _shared_out(stacks: list[list[_Unit]], n_threads: int) -> list[list[_Unit]]:
     """Part the stacks until threads that each take the next one when done with one end at about the same time."""
 
     def flops(stack: list[_Unit]) -> float:
-        return sum(_flops_of_step(unit.job) * _n_rows(unit) for unit in stack)
+        return sum(flops_of_step(unit.job) * _n_rows(unit) for unit in stack)
 
     def with_work(stack: list[_Unit]) -> tuple[float, list[_Unit]]:
         """Return a stack behind what it costs at most, up to a factor."""
         return sum(flops([u]) * u.job.static.n_batches * u.job.hyperparameters.max_iter for u in stack), stack
 
     def is_worth_parting(stack: list[_Unit]) -> bool:
-        # Rather than that threads share the operations of one stack, which is slow where a core is wanted elsewhere.
-        has_much = len(ordered) < n_threads and flops(stack) >= 2 * FLOPS_FOR_ANOTHER_THREAD
-        return len(stack) > 1 and (_width(stack) >= 2 * _FEW_ROWS or has_much)
+        is_wide = _width(stack) >= 2 * _FEW_ROWS or len(ordered) < n_threads
+        return len(stack) > 1 and is_wide and flops(stack) >= 2 * _FLOPS_FOR_A_THREAD_OF_ITS_OWN
 
     # The longest first, so that no thread is left with a long one at the end.
     ordered = sorted(map(with_work, stacks), key=lambda pair: pair[0], reverse=True)
@@ -144,7 +145,12 @@ def _sizes(job: Job) -> tuple[int, int]:
     return len(job.train_set), 0 if job.validation_set is None else len(job.validation_set)
 
 
-def _flops_of_step(job: Job) -> float:
+def are_side_by_side(stack: Sequence[Job]) -> bool:
+    """Whether a stack is trained by one thread beside others that are, and not by all of them after one another."""
+    return stack[0].static.device.type == "cpu" and sum(map(flops_of_step, stack)) >= _FLOPS_FOR_A_THREAD_OF_ITS_OWN
+
+
+def flops_of_step(job: Job) -> float:
     """Return the floating-point operations in the products of one step."""
     units = [job.static.n_inputs, *job.static.hidden_layer_sizes, job.static.n_outputs]
     n_weights = sum(n_in * n_out for n_in, n_out in pairwise(units))

@@ -43,10 +43,10 @@ from sklreg.engine.penalties import (
     Penalty,
     project_max_norm,
 )
-from sklreg.engine.plan import halves, plan
+from sklreg.engine.plan import are_side_by_side, flops_of_step, halves, plan
 from sklreg.engine.stopping import EarlyStopping
 from sklreg.engine.streams import Streams
-from sklreg.engine.threads import threads_for
+from sklreg.engine.threads import Team, threads_for
 
 _LOSSES_AT_ONCE = 8  # steps
 _VALIDATION_CHUNK = 256  # samples predicted at once; the same for any number of rows, as sums would round otherwise
@@ -102,11 +102,12 @@ def train(
                 keep(i, error)
 
     stacks = plan(jobs, torch.get_num_threads())
-    if len(stacks) == 1 or any(job.static.device.type != "cpu" for job in jobs):
-        for members in stacks:
+    side_by_side = [members for members in stacks if are_side_by_side([jobs[i] for i in members])]
+    if len(side_by_side) > 1:
+        _in_threads(train_guarded, side_by_side, is_cancelled)
+    for members in stacks:
+        if len(side_by_side) <= 1 or members not in side_by_side:
             train_guarded(members)
-    else:
-        _in_threads(train_guarded, stacks, is_cancelled)
     missing = [i for i, outcome in enumerate(outcomes) if outcome is None]
     if missing:
         raise RuntimeError(f"The engine has lost jobs {missing}; please report this.")
@@ -170,6 +171,7 @@ class _Stack:
         # Draws belong to a seed and a number of samples.
         self.all_streams = {(job.seed, len(job.train_set)): Streams(job.seed, self.static.device) for job in jobs}
         self._load_samples()
+        self.team = Team(max(flops_of_step(job) for job in jobs))
         self.state = torch.cat([self._first_row(job) for job in jobs]).to(self.static.device)  # (K, S)
         self.averaging: WeightAveraging | None = None
         if self._averages:
@@ -230,10 +232,9 @@ class _Stack:
     def train(self) -> None:
         """Run epochs until every row is done."""
         n_iter = 0
-        # Forward and both halves of the backward pass multiply and add once each per weight and sample.
-        flops = 6 * self.layout.n_weights * int(self.n_samples.max()) / self.static.n_batches * len(self.jobs)
-        with threads_for(flops):
+        with self.team:
             while self.jobs:
+                self.team.share(len(self.jobs))
                 n_iter += 1
                 train_loss = self._epoch(n_iter - 1)
                 validation_loss, score = self._validate()
@@ -255,6 +256,7 @@ class _Stack:
         for i, (batch, learning_rate) in enumerate(zip(self._batches(), learning_rates, strict=True)):
             for mixup, draws in mixing:
                 batch = mixup.mixed(batch, draws, i, self.stream_members)
+            self.team.next_step()
             steps.append((self._step(batch, learning_rate, penalty_shares[i], i), batch))
             if len(steps) == _LOSSES_AT_ONCE or i == self.static.n_batches - 1:
                 for of_step in self._losses(steps):

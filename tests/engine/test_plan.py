@@ -74,13 +74,15 @@ def test_rows_that_share_a_dropout_mask_are_neighbours(make_job):
 
 
 def test_every_thread_gets_a_stack_where_it_is_worth_one(make_job):
-    assert len(plan([make_job()] * 16, 2)) == 2
-    assert len(plan([make_job()] * 15, 2)) == 1
+    large = make_job(hidden=(256, 256), n=2000, d=30, batch_size=256)  # 1.1e8 operations in a step
+    assert len(plan([large] * 8, 2)) == 2
+    assert len(plan([large] * 7, 2)) == 1
+    assert len(plan([make_job()] * 100, 2)) == 1
 
 
 @pytest.mark.parametrize(("n_jobs", "n_threads"), [(50, 2), (120, 2), (300, 4), (1000, 3)])
 def test_no_thread_is_left_with_a_stack_while_the_others_wait(make_job, n_jobs, n_threads):
-    stacks = plan([make_job(hidden=(256,), d=200)] * n_jobs, n_threads)
+    stacks = plan([make_job(hidden=(512,), d=400)] * n_jobs, n_threads)
     assert sorted(i for stack in stacks for i in stack) == list(range(n_jobs))
     loads = [0] * n_threads
     for stack in stacks:  # each goes to the thread that is free first
@@ -95,7 +97,7 @@ def test_the_stack_with_the_most_work_is_first(make_job):
 
 
 def test_a_few_large_fits_are_shared_out_over_threads_and_small_ones_are_not(make_job):
-    large = plan([make_job(hidden=(256, 256), n=2000, d=30, batch_size=256)] * 5, 2)
+    large = plan([make_job(hidden=(256, 256), n=4000, d=30, batch_size=1000)] * 5, 2)
     assert sorted(map(len, large)) == [2, 3]
     assert plan([make_job()] * 5, 2) == [[0, 1, 2, 3, 4]]
     assert plan([make_job(hidden=(256, 256), n=2000, d=30, batch_size=256)], 2) == [[0]]

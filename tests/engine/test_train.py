@@ -267,16 +267,19 @@ def test_sparse_rows_of_different_sizes_are_the_single_fits(make_job):
         assert_close(numbers_of(result.module), numbers_of(train([job])[0].module), rtol=1e-9, atol=1e-9)
 
 
-def test_wide_stacks_in_several_threads_are_the_single_fits(make_job):
+@pytest.mark.parametrize("n_together", [30, 60])
+def test_wide_stacks_in_several_threads_are_the_single_fits(make_job, request, n_together):
     """With many rows to each dropout mask and more data sets than one, as in a search."""
     torch.set_num_threads(2)
+    if n_together == 30:
+        request.getfixturevalue("side_by_side")
     settings = [
         {"data_seed": k % 3, "seed": k % 2, "dropout": [0.0, 0.3, 0.5][k // 20], "l2": 1e-3 * k, "max_iter": 3 + k % 4}
         for k in range(60)
     ]
     jobs = [make_job(**setting) for setting in settings]
     together = train(jobs)
-    assert {result.n_together for result in together} == {30}
+    assert {result.n_together for result in together} == {n_together}
     for result, job in zip(together, jobs, strict=True):
         alone = train([job])[0]
         assert_close(numbers_of(result.module), numbers_of(alone.module), rtol=1e-10, atol=1e-12)
