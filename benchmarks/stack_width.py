@@ -2,8 +2,7 @@
 
     python benchmarks/stack_width.py [--runs 3] [--models 120]
 
-Each of torch's threads trains stacks of its own, as in a batched search.  The bounds in ``sklreg/engine/plan.py`` come
-from this table.
+Threads share the work as in a batched search.  The bounds in ``sklreg/engine/plan.py`` come from this table.
 """
 
 from __future__ import annotations
