@@ -199,7 +199,10 @@ def elastic_net_mlp_path(
     model = kinds[loss](**{**PATH_DEFAULTS, **parameters, "l1_ratio": l1_ratio})
     model._validate_params()
     if model.early_stopping == "ensemble":
-        raise ValueError("early_stopping of elastic_net_mlp_path must be a bool: there is no ensemble; got 'ensemble'.")
+        raise ValueError(
+            "early_stopping of elastic_net_mlp_path must be a bool, as the networks of a path are no ensemble; got "
+            "'ensemble'. Set True or False."
+        )
     given = check_alphas(alphas, eps, "elastic_net_mlp_path")
     seed = model._draw_seed()
     table = model._check_table(X, y, sample_weight, reset=True, learn_target=model._learn_target)
