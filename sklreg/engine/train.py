@@ -48,7 +48,7 @@ from sklreg.engine.stopping import EarlyStopping
 from sklreg.engine.streams import Streams
 from sklreg.engine.threads import Team, threads_for
 
-_LOSSES_AT_ONCE = 8  # steps
+_LOSSES_AT_ONCE, _OUTPUTS_AT_ONCE = 8, 2**18  # steps whose losses are computed together, and numbers from which on not
 _VALIDATION_CHUNK = 256  # samples predicted at once; the same for any number of rows, as sums would round otherwise
 
 
@@ -171,7 +171,8 @@ class _Stack:
         # Draws belong to a seed and a number of samples.
         self.all_streams = {(job.seed, len(job.train_set)): Streams(job.seed, self.static.device) for job in jobs}
         self._load_samples()
-        self.team = Team(max(flops_of_step(job) for job in jobs))
+        on_cpu = self.static.device.type == "cpu"
+        self.team = Team(max(flops_of_step(job) for job in jobs) if on_cpu else 0.0)
         self.state = torch.cat([self._first_row(job) for job in jobs]).to(self.static.device)  # (K, S)
         self.averaging: WeightAveraging | None = None
         if self._averages:
@@ -252,13 +253,15 @@ class _Stack:
             if mixup.is_active
         ]
         total = torch.zeros(len(self.jobs), dtype=torch.float64, device=self.static.device)
-        steps: list[tuple[Tensor, Batch]] = []
+        steps: list[tuple[Tensor, Tensor, Tensor | None]] = []
         for i, (batch, learning_rate) in enumerate(zip(self._batches(), learning_rates, strict=True)):
             for mixup, draws in mixing:
                 batch = mixup.mixed(batch, draws, i, self.stream_members)
             self.team.next_step()
-            steps.append((self._step(batch, learning_rate, penalty_shares[i], i), batch))
-            if len(steps) == _LOSSES_AT_ONCE or i == self.static.n_batches - 1:
+            output = self._step(batch, learning_rate, penalty_shares[i], i)
+            steps.append((output, batch.y, batch.weight))
+            are_enough = len(steps) == _LOSSES_AT_ONCE or len(steps) * output.numel() >= _OUTPUTS_AT_ONCE
+            if are_enough or i == self.static.n_batches - 1:
                 for of_step in self._losses(steps):
                     total += of_step
                 steps.clear()
@@ -293,18 +296,15 @@ class _Stack:
             self.averaging.update(self.state, self.optimizer.n_steps)
         return output
 
-    def _losses(self, steps: list[tuple[Tensor, Batch]]) -> list[Tensor]:
-        """Return each row's loss in each of some steps, summed over the batch, ``(K,)``."""
+    def _losses(self, steps: list[tuple[Tensor, Tensor, Tensor | None]]) -> list[Tensor]:
+        """Return each row's loss, summed over the batch, ``(K,)``, in every step, of outputs, targets and weights."""
         # Together: nobody waits for the value of a loss, and of few samples it takes as long as of many.
-        outputs = [output for output, _ in steps]
+        outputs, targets, weights = zip(*steps, strict=True)
         weight = None
-        if any(batch.weight is not None for _, batch in steps):  # where samples are missing in some of them
+        if any(w is not None for w in weights):  # in some steps, where only there samples are missing
             ones = [output.new_ones(output.shape[:2]) for output in outputs]
-            weight = torch.cat(
-                [w if b.weight is None else w * b.weight for w, (_, b) in zip(ones, steps, strict=True)], 1
-            )
-        y = torch.cat([batch.y for _, batch in steps], 1)
-        losses = self._weighted_loss(torch.cat(outputs, 1), y, weight, self.loss_options)
+            weight = torch.cat([one if w is None else one * w for one, w in zip(ones, weights, strict=True)], 1)
+        losses = self._weighted_loss(torch.cat(outputs, 1), torch.cat(targets, 1), weight, self.loss_options)
         return [_sum(of_step) for of_step in losses.split([output.shape[1] for output in outputs], 1)]
 
     def _total_loss(self, output: Tensor, batch: Batch, options: LossOptions) -> Tensor:
