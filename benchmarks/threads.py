@@ -43,8 +43,8 @@ def train_together(runs: int) -> None:
             jobs = [replace(job, hyperparameters=job.hyperparameters._replace(l2=1e-4 * k)) for k in range(n_models)]
             seconds: dict[str, list[float]] = {way: [] for way in ways}
             for _ in range(runs):
-                for way, (n, plan._FLOPS_FOR_A_THREAD_OF_ITS_OWN) in ways.items():
-                    torch.set_num_threads(n)
+                for way, (n_used, plan._FLOPS_FOR_A_THREAD_OF_ITS_OWN) in ways.items():
+                    torch.set_num_threads(n_used)
                     start = time.perf_counter()
                     train(jobs)
                     seconds[way].append(time.perf_counter() - start)

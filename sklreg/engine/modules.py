@@ -132,6 +132,7 @@ class Layout:
     def view(self, state: Tensor, name: str) -> Tensor:
         """Return one tensor of all models, ``(K, *shape)``, sharing memory with the state."""
         start, _, (n_rows, n_columns), is_transposed = self.spans[name]
+        assert start + n_rows * n_columns <= state.shape[1]
         by_model, by_column = state.stride()
         strides = (by_column, n_rows * by_column) if is_transposed else (n_columns * by_column, by_column)
         # One operation, where slicing, shaping and transposing are three: this is called often.
@@ -457,7 +458,7 @@ _ELEMENTWISE: dict[str, tuple[Callable[[Tensor, Buffer], Tensor], Callable[[Tens
 }
 # relu and leaky_relu too, but they need to know no more of the output than its sign.
 _DERIVED_FROM_OUTPUT = ("tanh", "logistic", "selu")
-_ROUNDED_BY_PLACE = ("gelu", "silu", "mish", "selu")
+_ROUNDED_BY_PLACE = ("gelu", "silu", "mish", "selu", "logistic")
 
 
 class Dropout:

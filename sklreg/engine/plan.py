@@ -105,7 +105,7 @@ def _shared_out(stacks: list[list[_Unit]], n_threads: int) -> list[list[_Unit]]:
 
     def is_worth_parting(stack: list[_Unit]) -> bool:
         is_wide = _width(stack) >= 2 * _FEW_ROWS or len(ordered) < n_threads
-        return len(stack) > 1 and is_wide and flops(stack) >= 2 * _FLOPS_FOR_A_THREAD_OF_ITS_OWN
+        return len(stack) > 1 and is_wide and min(map(flops, _halves(stack))) >= _FLOPS_FOR_A_THREAD_OF_ITS_OWN
 
     # The longest first, so that no thread is left with a long one at the end.
     ordered = sorted(map(with_work, stacks), key=lambda pair: pair[0], reverse=True)

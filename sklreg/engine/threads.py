@@ -15,18 +15,22 @@ from statistics import median
 import torch
 
 FLOPS_FOR_ANOTHER_THREAD = 2e7  # in one step; benchmarks/threads.py shows where a second thread begins to pay
-# Products up to this size, several of them together, have been seen to be the same to the bit by any number of threads.
-_FLOPS_OF_ONE_THREAD = 1.5e8
+# Up to this size of a model's products, several models are the same to the bit by one thread and by two.  More threads
+# cut memory into parts that are no whole vector registers, in each of which some functions round the last numbers
+# otherwise.
+_MOST_FLOPS_OF_MODEL, _MOST_THREADS = 1.5e8, 2
 _STEPS_OF_A_TRIAL = 6
 _STEPS_UNTIL_ANOTHER = 256, 8192  # the first time, and the most
-_HELD_UP = 4.0  # times as long as by one thread
+_TRIALS_UNTIL_ALONE = 100  # that were won, before one thread is timed again
+_HELD_UP, _BADLY = 4.0, 40.0  # times as long as by one thread: twice in a row, and once
+_FEWER = 0.75  # by this factor models are fewer when what was timed counts no more
 
 
 @contextlib.contextmanager
 def threads_for(flops: float) -> Iterator[None]:
     """Use as many threads as ``flops`` floating-point operations in one step are worth, never more than the caller has.
 
-    torch keeps the number for every Python thread by itself, so what runs in others is not touched.
+    torch keeps the number for every Python thread that has used it by itself, so what runs in others is not touched.
     """
     callers_number = torch.get_num_threads()
     n_threads = _worth(flops, callers_number)
@@ -48,9 +52,9 @@ class Team:
     """The threads that share the operations of a training: as many as they are worth, unless one by itself is faster.
 
     Where another program wants one of the cores, all threads wait for the one on it at the end of every operation, and
-    a step takes ten times as long or more.  So a few steps by one thread and a few by all are timed, and what is faster
-    goes on, all as long as they stay faster.  What is computed is the same to the bit, and where it might not be (large
-    products, or a single model) the number of threads depends on the work alone.
+    a step takes ten times as long or more.  So a few steps by one thread and a few by two are timed, and what is faster
+    goes on, as long as it stays so.  What is computed is the same to the bit; where it might not be (large products, a
+    single model) the number of threads depends on the work alone.
 
     To be entered as a context; afterwards the caller's number is back.
     """
@@ -60,55 +64,59 @@ class Team:
 
     def __enter__(self) -> Team:
         self.callers_number = self.n_threads = torch.get_num_threads()
-        self.most = 0
+        self.n_models = 0
         self.choices: Generator[int, float, None] | None = None
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._use(self.callers_number)
+        torch.set_num_threads(self.callers_number)
 
     def share(self, n_models: int) -> None:
         """Say how many models are in training from now on."""
         most = _worth(n_models * self.flops_of_model, self.callers_number)
-        may_vary = most > 1 and n_models > 1 and self.flops_of_model <= _FLOPS_OF_ONE_THREAD
-        if may_vary and most == self.most and self.choices is not None:
+        may_vary = most > 1 and n_models > 1 and self.flops_of_model <= _MOST_FLOPS_OF_MODEL
+        if may_vary and self.choices is not None and n_models >= _FEWER * self.n_models:
             return
-        self.most, self.choices = most, self._trials(most) if may_vary else None
+        self.n_models = n_models
+        self.choices = self._trials(min(most, _MOST_THREADS)) if may_vary else None
         self._use(most if self.choices is None else next(self.choices))
-        self.before = self.clock()
 
-    def next_step(self) -> None:
-        """Say that a step begins, and that the last one has ended."""
+    def begin_step(self) -> None:
+        """Say that a step begins."""
+        self.begin = self.clock()
+
+    def end_step(self) -> None:
+        """Say that it has ended."""
         if self.choices is not None:
-            now = self.clock()
-            self._use(self.choices.send(now - self.before))
-            self.before = now
+            self._use(self.choices.send(self.clock() - self.begin))
 
     def _use(self, n_threads: int) -> None:
         if n_threads != self.n_threads:
             torch.set_num_threads(n_threads)
             self.n_threads = n_threads
 
-    def _trials(self, most: int) -> Generator[int, float, None]:
+    def _trials(self, n_threads: int) -> Generator[int, float, None]:
         """Yield the number of threads of each step; to be sent how long it took."""
-        until_another, at_most = _STEPS_UNTIL_ANOTHER
-        alone = yield from self._timed(1, _STEPS_OF_A_TRIAL, math.inf)
+        n_alone, (gap, most) = _STEPS_OF_A_TRIAL, _STEPS_UNTIL_ANOTHER
         while True:
-            together = yield from self._timed(most, _STEPS_OF_A_TRIAL, _HELD_UP * alone)
-            while together < alone:
-                until_another = _STEPS_UNTIL_ANOTHER[0]
-                together = yield from self._timed(most, 2 * _STEPS_OF_A_TRIAL, _HELD_UP * alone)
-            alone = yield from self._timed(1, until_another, math.inf)
-            until_another = min(2 * until_another, at_most)
+            alone = yield from self._timed(1, n_alone, math.inf)
+            for trial in range(_TRIALS_UNTIL_ALONE):
+                together = yield from self._timed(n_threads, _STEPS_OF_A_TRIAL, alone)
+                if together >= alone:
+                    gap = _STEPS_UNTIL_ANOTHER[0] if trial > 0 else gap
+                    n_alone, gap = gap, min(2 * gap, most)
+                    break
+            else:
+                n_alone = _STEPS_OF_A_TRIAL
 
     @staticmethod
-    def _timed(n_threads: int, n_steps: int, limit: float) -> Generator[int, float, float]:
-        """Take steps, no more after one that took longer than the limit; return what a step takes."""
-        seconds = []
-        for i in range(n_steps):
-            of_step = yield n_threads
-            if i > 0:  # the first one pays for the change
-                seconds.append(of_step)
-                if of_step > limit:
-                    return math.inf
-        return median(seconds)
+    def _timed(n_threads: int, n_steps: int, alone: float) -> Generator[int, float, float]:
+        """Take steps, but no more of them once they are held up; return what a step takes."""
+        seconds: list[float] = []
+        n_held_up = 0
+        for _ in range(n_steps):
+            seconds.append((yield n_threads))
+            n_held_up = n_held_up + 1 if seconds[-1] > _HELD_UP * alone else 0
+            if n_held_up == 2 or seconds[-1] > _BADLY * alone:
+                return math.inf
+        return median(seconds[1:])  # the first one pays for the change

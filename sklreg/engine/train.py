@@ -102,12 +102,14 @@ def train(
                 keep(i, error)
 
     stacks = plan(jobs, torch.get_num_threads())
-    side_by_side = [members for members in stacks if are_side_by_side([jobs[i] for i in members])]
-    if len(side_by_side) > 1:
-        _in_threads(train_guarded, side_by_side, is_cancelled)
+    are_long = [are_side_by_side([jobs[i] for i in members]) for members in stacks]
+    if sum(are_long) > 1:
+        _in_threads(
+            train_guarded, [stack for stack, is_long in zip(stacks, are_long, strict=True) if is_long], is_cancelled
+        )
+        stacks = [stack for stack, is_long in zip(stacks, are_long, strict=True) if not is_long]
     for members in stacks:
-        if len(side_by_side) <= 1 or members not in side_by_side:
-            train_guarded(members)
+        train_guarded(members)
     missing = [i for i, outcome in enumerate(outcomes) if outcome is None]
     if missing:
         raise RuntimeError(f"The engine has lost jobs {missing}; please report this.")
@@ -257,8 +259,9 @@ class _Stack:
         for i, (batch, learning_rate) in enumerate(zip(self._batches(), learning_rates, strict=True)):
             for mixup, draws in mixing:
                 batch = mixup.mixed(batch, draws, i, self.stream_members)
-            self.team.next_step()
+            self.team.begin_step()
             output = self._step(batch, learning_rate, penalty_shares[i], i)
+            self.team.end_step()
             steps.append((output, batch.y, batch.weight))
             are_enough = len(steps) == _LOSSES_AT_ONCE or len(steps) * output.numel() >= _OUTPUTS_AT_ONCE
             if are_enough or i == self.static.n_batches - 1:

@@ -78,6 +78,8 @@ def test_every_thread_gets_a_stack_where_it_is_worth_one(make_job):
     assert len(plan([large] * 8, 2)) == 2
     assert len(plan([large] * 7, 2)) == 1
     assert len(plan([make_job()] * 100, 2)) == 1
+    larger = make_job(hidden=(256, 256), n=4000, d=30, batch_size=700)  # 3e8: of three, one would be left by itself
+    assert len(plan([larger] * 3, 2)) == 1
 
 
 @pytest.mark.parametrize(("n_jobs", "n_threads"), [(50, 2), (120, 2), (300, 4), (1000, 3)])
