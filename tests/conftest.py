@@ -33,6 +33,14 @@ def make_samples(n, d, dtype=torch.float64, seed=0, weighted=False):
 
 
 @pytest.fixture
+def use_threads():
+    """Return what sets the number of torch's threads, until the test ends."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def side_by_side(monkeypatch):
     """Let stacks train side by side, each by a thread of its own, however short their operations are."""
     monkeypatch.setattr(sys.modules["sklreg.engine.plan"], "_FLOPS_FOR_A_THREAD_OF_ITS_OWN", 0.0)

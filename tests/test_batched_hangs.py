@@ -54,12 +54,9 @@ def no_thread_is_left():
 
 
 @pytest.fixture
-def two_threads(side_by_side):
+def two_threads(side_by_side, use_threads):
     """Train stacks side by side."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+    use_threads(2)
 
 
 @pytest.fixture

@@ -484,22 +484,18 @@ def test_pickles_predict_the_same_in_another_process_without_cuda(binary, tmp_pa
         assert len(pickle.dumps(model)) < 20_000 + 4 * sum(8 * c.size for c in model.coefs_)  # no data inside
 
 
-def test_threads_are_as_found_also_after_trainings_at_the_same_time(binary):
+def test_threads_are_as_found_also_after_trainings_at_the_same_time(binary, use_threads):
     X, y = binary
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        fits = [threading.Thread(target=RegularizedMLPClassifier(**FAST).fit, args=(X, y)) for _ in range(4)]
-        for fit in fits:
-            fit.start()
-        for fit in fits:
-            fit.join()
-        assert torch.get_num_threads() == 2
-        with pytest.raises(ZeroDivisionError):
-            RegularizedMLPClassifier(**FAST, scoring=_fails_later()).fit(X, y)
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
+    use_threads(2)
+    fits = [threading.Thread(target=RegularizedMLPClassifier(**FAST).fit, args=(X, y)) for _ in range(4)]
+    for fit in fits:
+        fit.start()
+    for fit in fits:
+        fit.join()
+    assert torch.get_num_threads() == 2
+    with pytest.raises(ZeroDivisionError):
+        RegularizedMLPClassifier(**FAST, scoring=_fails_later()).fit(X, y)
+    assert torch.get_num_threads() == 2
 
 
 def _fails_later():

@@ -325,7 +325,8 @@ def test_a_hierarchy_is_trained_by_sgd(n_members, feature_groups):
         np.testing.assert_allclose(alone.predict(X), member.predict(X), rtol=1e-9)
 
 
-def test_callbacks_hear_of_one_epoch_at_a_time(cancer):
+@pytest.mark.usefixtures("side_by_side")
+def test_callbacks_hear_of_one_epoch_at_a_time(cancer, use_threads):
     callback = pytest.importorskip("sklearn.callback")
     busy, most, count = [0], [0], [0]
 
@@ -339,12 +340,8 @@ def test_callbacks_hear_of_one_epoch_at_a_time(cancer):
             return False
 
     model = RegularizedMLPClassifier((4,), max_iter=5, early_stopping=False, n_members=20, random_state=0)
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        model.set_callbacks(Watch()).fit(*cancer)
-    finally:
-        torch.set_num_threads(n_threads)
+    use_threads(2)
+    model.set_callbacks(Watch()).fit(*cancer)
     assert count[0] >= 20 * 5
     assert most[0] == 1
 

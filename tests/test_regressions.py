@@ -26,9 +26,8 @@ target = X @ [1, 2, 0, 0, -1] + np.random.default_rng(0).normal(size=200)
 FAST = {"hidden_layer_sizes": (8,), "max_iter": 5, "random_state": 0}
 
 
-def test_overlapping_trainings_in_two_threads_leave_each_its_number_of_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
+def test_overlapping_trainings_in_two_threads_leave_each_its_number_of_threads(use_threads):
+    use_threads(2)
     entered, leave, seen = threading.Event(), threading.Event(), []
 
     def worker():
@@ -38,19 +37,16 @@ def test_overlapping_trainings_in_two_threads_leave_each_its_number_of_threads()
             leave.wait(10)
         seen.append(torch.get_num_threads())
 
-    try:
-        thread = threading.Thread(target=worker)
-        with threads_for(1.0):
-            assert torch.get_num_threads() == 1
-            thread.start()
-            entered.wait(10)
-        assert torch.get_num_threads() == 2
-        leave.set()
-        thread.join()
-        assert torch.get_num_threads() == 2
-        assert seen == [2]
-    finally:
-        torch.set_num_threads(before)
+    thread = threading.Thread(target=worker)
+    with threads_for(1.0):
+        assert torch.get_num_threads() == 1
+        thread.start()
+        entered.wait(10)
+    assert torch.get_num_threads() == 2
+    leave.set()
+    thread.join()
+    assert torch.get_num_threads() == 2
+    assert seen == [2]
 
 
 def test_a_pass_that_diverges_does_not_spoil_those_after_it():

@@ -426,7 +426,7 @@ _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804
 _LEAKY_RELU_SLOPE = 0.01  # torch's default
 
 _aten = torch.ops.aten  # the kernels that autograd itself calls
-# In place where nobody asks for the input again, else into the buffer; gradients in place.
+# In place where nobody asks for the input again, else into the buffer; gradients in place where there is such a kernel.
 _ELEMENTWISE: dict[str, tuple[Callable[[Tensor, Buffer], Tensor], Callable[[Tensor, Tensor, Tensor], Tensor]]] = {
     "relu": (
         lambda x, buffer: x.relu_(),

@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import compress
+from operator import not_
 
 import torch
 from torch import Tensor, nn
@@ -104,10 +106,8 @@ def train(
     stacks = plan(jobs, torch.get_num_threads())
     are_long = [are_side_by_side([jobs[i] for i in members]) for members in stacks]
     if sum(are_long) > 1:
-        _in_threads(
-            train_guarded, [stack for stack, is_long in zip(stacks, are_long, strict=True) if is_long], is_cancelled
-        )
-        stacks = [stack for stack, is_long in zip(stacks, are_long, strict=True) if not is_long]
+        _in_threads(train_guarded, list(compress(stacks, are_long)), is_cancelled)
+        stacks = list(compress(stacks, map(not_, are_long)))
     for members in stacks:
         train_guarded(members)
     missing = [i for i, outcome in enumerate(outcomes) if outcome is None]

@@ -14,11 +14,8 @@ MUCH = 4 * FLOPS_FOR_ANOTHER_THREAD  # in a step of eight models
 
 
 @pytest.fixture(autouse=True)
-def four_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(4)
-    yield
-    torch.set_num_threads(before)
+def four_threads(use_threads):
+    use_threads(4)
 
 
 class Machine:

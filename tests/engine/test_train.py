@@ -35,12 +35,9 @@ SCHEDULES = {
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
+def one_thread(use_threads):
     """Steps this small are slower with a second thread."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
+    use_threads(1)
 
 
 def numbers_of(module):
