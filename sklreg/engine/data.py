@@ -172,8 +172,8 @@ def filled_up(x: Tensor, buffer: Buffer | None = None) -> Tensor:
     """Return ``x`` if it fills whole vector registers, else flat memory that begins with it and does.
 
     Some kernels round the numbers that are left over at the end otherwise than the others, and where the end is depends
-    on the number of models.  What comes after ``x`` is arbitrary; :func:`part` takes it off.  NOTE: a function that works
-    in place writes there, too: give it only what has a storage of its own, as the tensors of a :class:`Buffer` do.
+    on the number of models.  What comes after ``x`` is arbitrary; :func:`part` takes it off.  NOTE: a function that
+    works in place writes there, too: give it only what has a storage of its own, as the tensors of a :class:`Buffer`.
     """
     n, n_whole = x.numel(), whole_registers(x.numel())
     if not x.is_contiguous():
