@@ -19,6 +19,7 @@ FLOPS_FOR_ANOTHER_THREAD = 2e7  # in one step; benchmarks/threads.py shows where
 # cut memory into parts that are no whole vector registers, in each of which some functions round the last numbers
 # otherwise.
 _MOST_FLOPS_OF_MODEL, _MOST_THREADS = 1.5e8, 2
+_FLOPS_FOR_A_TRIAL = 5e6  # in one step of several models, whose passes over memory a second thread helps as well
 _STEPS_OF_A_TRIAL = 6
 _STEPS_UNTIL_ANOTHER = 256, 8192  # the first time, and the most
 _TRIALS_UNTIL_ALONE = 100  # that were won, before one thread is timed again
@@ -73,13 +74,14 @@ class Team:
 
     def share(self, n_models: int) -> None:
         """Say how many models are in training from now on."""
-        most = _worth(n_models * self.flops_of_model, self.callers_number)
-        may_vary = most > 1 and n_models > 1 and self.flops_of_model <= _MOST_FLOPS_OF_MODEL
+        flops, most = n_models * self.flops_of_model, min(self.callers_number, _MOST_THREADS)
+        is_worth_a_trial = most > 1 and flops >= _FLOPS_FOR_A_TRIAL
+        may_vary = is_worth_a_trial and n_models > 1 and self.flops_of_model <= _MOST_FLOPS_OF_MODEL
         if may_vary and self.choices is not None and n_models >= _FEWER * self.n_models:
             return
         self.n_models = n_models
-        self.choices = self._trials(min(most, _MOST_THREADS)) if may_vary else None
-        self._use(most if self.choices is None else next(self.choices))
+        self.choices = self._trials(most) if may_vary else None
+        self._use(_worth(flops, self.callers_number) if self.choices is None else next(self.choices))
 
     def begin_step(self) -> None:
         """Say that a step begins."""
