@@ -4,10 +4,12 @@
     python benchmarks/search_speed.py --growth        # how time grows with the number of candidates
     python benchmarks/search_speed.py --profile       # where the time of a batched search goes
     python benchmarks/search_speed.py --device cuda   # against one by one, on a GPU
+    python benchmarks/search_speed.py --matmul medium --entries batched "sklreg, n_jobs=1"  # coarser products
 
 All searches have equal candidates, folds, network, batches, epochs and precision, and no early stopping.  Entries of a
 table alternate, as the speed of a shared machine moves; medians over ``--runs``, and ratios of these.  Peak memory is
-that of the process and its workers, beyond what they take before the search.
+that of the process and its workers, beyond what they take before the search.  ``--matmul`` is torch's precision of
+products in float32; workers of ``n_jobs=2`` do not inherit it.
 """
 
 from __future__ import annotations
@@ -136,6 +138,7 @@ def measure(entry: str, arguments: argparse.Namespace) -> dict[str, float]:
     """Run one entry in this process, the imports not counted."""
     import torch
 
+    torch.set_float32_matmul_precision(arguments.matmul)
     run = search(entry, arguments.setting, arguments.candidates, arguments.epochs, arguments.dtype, arguments.device)
     if arguments.device == "cuda":
         torch.zeros(1, device="cuda")
@@ -148,7 +151,7 @@ def measure(entry: str, arguments: argparse.Namespace) -> dict[str, float]:
 
 def in_own_process(entry: str, arguments: argparse.Namespace, **changes: Any) -> dict[str, float]:
     options = {**vars(arguments), **changes, "measure": entry}
-    names = ("measure", "setting", "candidates", "epochs", "dtype", "device")
+    names = ("measure", "setting", "candidates", "epochs", "dtype", "device", "matmul")
     flags = [text for name in names for text in (f"--{name}", str(options[name]))]
     done = subprocess.run([sys.executable, __file__, *flags], capture_output=True, text=True)
     if done.returncode:
@@ -165,7 +168,7 @@ def compare(arguments: argparse.Namespace, entries: tuple[str, ...]) -> None:
             found[entry].append(in_own_process(entry, arguments))
     hidden, n, d, batch = SETTINGS[arguments.setting]
     print(f"\nhidden {hidden}, {n} x {d}, batch {batch}, {arguments.candidates} candidates x 5 folds, "
-          f"{arguments.epochs} epochs, {arguments.dtype}, {arguments.device}")  # fmt: skip
+          f"{arguments.epochs} epochs, {arguments.dtype}, {arguments.device}, products {arguments.matmul}")  # fmt: skip
     print(f"{'':26}{'s':>8}{'ratio':>8}{'floor':>7}{'peak MiB':>10}{'score':>8}")
     batched = median(run["s"] for run in found[entries[0]])
     for entry in entries:
@@ -231,6 +234,7 @@ def main() -> None:
     parser.add_argument("--candidates", type=int, default=24)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--matmul", choices=["highest", "high", "medium"], default="highest")
     parser.add_argument("--entries", nargs="+", choices=ENTRIES, default=ENTRIES)
     parser.add_argument("--growth", action="store_true")
     parser.add_argument("--profile", action="store_true")

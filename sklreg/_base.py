@@ -195,6 +195,11 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             if name not in ("self", "__class__"):
                 setattr(self, name, value)
 
+    @classmethod
+    def _get_param_names(cls) -> list[str]:
+        # Each clone asks several times, and to look at forty parameters takes longer than the rest of it.
+        return [*_names_of_parameters(cls, cls.__init__)]
+
     # What classifiers and regressors answer differently -------------------------------------------------------
 
     _y_numeric: ClassVar[bool]
@@ -1138,3 +1143,9 @@ def _to_rows(X: Any, dtype: Any) -> Rows:
         return CSRRows(indptr, indices, torch.from_numpy(X.data.astype(dtype)), X.shape[1])
     # A copy where torch would warn of memory that it must not write to, or cannot take its layout.
     return DenseRows(torch.from_numpy(np.require(X, dtype=dtype, requirements=["C", "W"])))
+
+
+@functools.cache
+def _names_of_parameters(cls: type[BaseRegularizedMLP], init: Callable[..., None]) -> list[str]:
+    del init  # but a class that is given another constructor is another question
+    return super(BaseRegularizedMLP, cls)._get_param_names()  # type: ignore[misc, no-any-return]

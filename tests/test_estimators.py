@@ -405,6 +405,25 @@ def test_the_same_seed_gives_the_same_scores_with_one_and_two_jobs(binary):
     assert_array_equal(cross_val_score(model, X, y, cv=2, n_jobs=1), cross_val_score(model, X, y, cv=2, n_jobs=2))
 
 
+def test_a_subclass_has_the_parameters_of_its_own_constructor():
+    class Wide(RegularizedMLPClassifier):
+        def __init__(self, width=8, random_state=None):
+            super().__init__((width,), max_iter=2, random_state=random_state)
+            self.width = width
+
+    class AsBefore(RegularizedMLPClassifier):
+        pass
+
+    parent = RegularizedMLPClassifier().get_params()
+    assert AsBefore().get_params() == parent
+    assert clone(Wide(3)).get_params() == {"width": 3, "random_state": None}
+    Wide.__init__ = lambda self, depth=1: None
+    assert list(Wide._get_param_names()) == ["depth"]
+    names = RegularizedMLPClassifier._get_param_names()
+    names.clear()
+    assert RegularizedMLPClassifier().get_params() == parent
+
+
 def test_dropped_features_are_dropped_by_select_from_model(regression):
     X, y = regression
     model = ElasticNetMLP(hidden_layer_sizes=(16,), alpha=0.05, l1_ratio=1.0, learning_rate_init=0.01, random_state=0)

@@ -92,9 +92,12 @@ class Penalty(Protocol):
         """Return the penalty of the models of ``rows``."""
 
 
-def soft_threshold(w: Tensor, threshold: Tensor) -> Tensor:
-    """Move every entry towards zero by ``threshold``, and set those that would cross it to exactly zero."""
-    return w - torch.minimum(torch.maximum(w, -threshold), threshold)
+def soft_threshold(w: Tensor, threshold: Tensor, out: Tensor | None = None) -> Tensor:
+    """Move every entry towards zero by ``threshold``, and set those that would cross it to exactly zero.
+
+    The result is written to ``out``, which may be ``w`` itself, if there is one.
+    """
+    return torch.sub(w, w.clamp(-threshold, threshold), out=out)
 
 
 class ElasticNet(NamedTuple):
@@ -140,7 +143,7 @@ class ElasticNet(NamedTuple):
 
 
 def _soft_threshold_(w: Tensor, l1: Tensor, metric: MetricOfWeights, columns: slice) -> None:
-    w.copy_(soft_threshold(w, torch.minimum(metric.of_weights(columns) * l1, metric.longest)))
+    soft_threshold(w, torch.minimum(metric.of_weights(columns) * l1, metric.longest), out=w)
 
 
 class Groups:
