@@ -9,6 +9,7 @@ from torch.testing import assert_close
 
 from sklreg.engine.modules import (
     ACTIVATIONS,
+    DoubleGelu,
     Layout,
     Network,
     OutputUnits,
@@ -51,6 +52,18 @@ def test_each_model_predicts_what_its_plain_module_predicts(activation, normaliz
         row = row_of_module(layout, module, units, dtype)
         assert_close(row, masked(layout, state[k : k + 1]), rtol=1e-5, atol=1e-5)
         assert not module.training
+
+
+@pytest.mark.parametrize("n", [1, 64, 200_003])  # one number, and more than a thread takes at once
+def test_the_gelu_of_double_precision_is_torchs_and_so_is_its_gradient(n):
+    x = torch.linspace(-45, 45, n, dtype=torch.float64, requires_grad=True)
+    upstream = torch.linspace(-2, 3, n, dtype=torch.float64)
+    expected = nn.functional.gelu(x)
+    (gradient,) = torch.autograd.grad(expected, x, upstream)
+    layer = DoubleGelu()
+    y = layer.forward(x.detach().clone()[None, None], None)
+    assert_close(y[0, 0], expected.detach(), rtol=1e-14, atol=1e-15)
+    assert_close(layer.backward(upstream.clone()[None, None])[0, 0], gradient, rtol=1e-13, atol=1e-15)
 
 
 @pytest.mark.parametrize(
