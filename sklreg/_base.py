@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
 
 import numpy as np
+import sklearn
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
@@ -88,9 +90,23 @@ _N_SAMPLES = 100  # networks that dropout makes, unless told otherwise
 _BLOCK = 64  # samples are predicted in multiples of this
 
 
+def on_cpu_unless_told(function: F) -> F:
+    """Let tensors be made on the CPU where no device is named, whatever the caller's default device of torch is."""
+
+    @functools.wraps(function)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        if torch.get_default_device().type == "cpu":  # torch's context would only cost time
+            return function(*args, **kwargs)
+        with torch.device("cpu"):
+            return function(*args, **kwargs)
+
+    return guarded  # type: ignore[return-value]
+
+
 def all_or_nothing(method: F) -> F:
     """Leave the estimator as it was if ``method`` raises."""
 
+    @on_cpu_unless_told
     @functools.wraps(method)
     def guarded(self: BaseRegularizedMLP, *args: Any, **kwargs: Any) -> Any:
         before = self.__dict__.copy()
@@ -492,6 +508,8 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             weight = self._check_weight(sample_weight, X, weight_name)
             if (weight == 0).any():  # is no sample
                 X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]
+            if (weight == weight[0]).all():
+                weight = None
         if learn_target is not None:
             learn_target(y)
         table = Table(X, y, self._encode(y), weight, weight)
@@ -821,8 +839,14 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         with warnings.catch_warnings(record=True) as complaints:
             warnings.simplefilter("always")
             value = score(self._perfect_outputs(table.targets))
-        reasons = [str(w.message) for w in complaints if issubclass(w.category, UserWarning)]
-        if reasons or not np.isfinite(value):
+        # Metrics say so where they are not defined; what else warns is the scorer's own concern.
+        of_metrics = os.path.dirname(sklearn.metrics.__file__)
+        reasons = [
+            str(w.message)
+            for w in complaints
+            if issubclass(w.category, UserWarning) and w.filename.startswith(of_metrics)
+        ]
+        if reasons or np.isnan(value) or value == -np.inf:
             raise ValueError(
                 f"{type(self).__name__}: scoring={self.scoring!r} gives {value} for perfect predictions of the "
                 f"validation set of {len(table.targets)} samples ({'; '.join(reasons) or 'not a number'}), so early "

@@ -40,13 +40,15 @@ def given_class_weight(given: dict[Any, float], classes: Array, owner: str) -> A
     Raises
     ------
     ValueError
-        If a class is unknown, or a weight not finite or not above 0.
+        If a class is unknown while another has no weight, or a weight not finite or not above 0.
     """
     labels = classes.tolist()
     unknown = [label for label in given if label not in labels]
-    if unknown:
+    # A fold may lack a class; a name that is misspelt leaves another class without a weight.
+    if unknown and not all(label in given for label in labels):
         raise ValueError(
-            f"class_weight of {owner} names classes that are not in y: {unknown}; the classes are {labels}."
+            f"class_weight of {owner} names classes that are not in y: {unknown}; the classes are {labels}. Name them "
+            "as y does, or give each of these classes its weight."
         )
     class_weight = np.array([given.get(label, 1.0) for label in labels], dtype=float)
     if not (np.isfinite(class_weight).all() and (class_weight > 0).all()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from functools import partial
 from numbers import Real
@@ -92,6 +92,7 @@ class BaseRegularizedNet(NeuralNet):
     best_iter_: int
 
     _own_criterion: ClassVar[type[nn.Module]]
+    _criteria_of_outputs: ClassVar[tuple[type[nn.Module], ...]]  # whose outputs `_to_probabilities` understands
     _y_numeric: ClassVar[bool]
     # Before anything is initialized.
     initialized_ = False
@@ -211,19 +212,19 @@ class BaseRegularizedNet(NeuralNet):
         """
         self._check_parameters(has_validation=X_val is not None)
         before = self.__dict__.copy()
+        if "history_" in before:  # skorch would clear it
+            self.history_ = copy(before["history_"])
         try:
             X, y = self._check_samples(X, y, reset=not (self.warm_start and self.initialized_))
             self._validation_ = self._check_validation(X_val, y_val)
-        except BaseException:  # what was learnt of refused samples would not fit the module
+            self._first_samples_ = None if is_dataset(X) else SampleDataset(X).take(np.arange(min(2, get_len(X))))[0]
+            super().fit(X, y, **fit_params)
+        except BaseException:  # what was learnt would not fit the module, and a module half trained is none
             self.__dict__.clear()
             self.__dict__.update(before)
             raise
-        self._first_samples_ = None if is_dataset(X) else SampleDataset(X).take(np.arange(min(2, get_len(X))))[0]
-        try:
-            super().fit(X, y, **fit_params)
-        finally:
-            for name in ("_validation_", "_first_samples_"):
-                self.__dict__.pop(name, None)
+        for name in ("_validation_", "_first_samples_"):
+            self.__dict__.pop(name, None)
         return self
 
     def partial_fit(self, X: Any, y: Any = None, classes: ArrayLike | None = None, **fit_params: Any) -> Self:
@@ -766,6 +767,8 @@ class BaseRegularizedNet(NeuralNet):
         if isinstance(criterion, self._own_criterion):
             loss = self.criterion_(output, targets.values.to(output.dtype), smoothing)
         else:
+            if isinstance(criterion, nn.NLLLoss):
+                output = _log_of_probabilities(output, type(self).__name__)
             loss = self.criterion_(output, self._for_criterion(targets, output, smoothing))
         if targets.weight is None:
             return loss.mean()
@@ -829,23 +832,30 @@ class BaseRegularizedNet(NeuralNet):
     @property
     def n_iter_(self) -> int:
         """Number of epochs trained."""
+        self._check_initialized("n_iter_")
         return len(self.history)
 
     @property
     def n_nonzero_(self) -> int:
         """Number of weights that are not exactly zero."""
+        self._check_initialized("n_nonzero_")
         n_zeros, n = count_zeros(self._weights())
         return n - n_zeros
 
     @property
     def sparsity_(self) -> float:
         """Share of the weights that are exactly zero."""
+        self._check_initialized("sparsity_")
         n_zeros, n = count_zeros(self._weights())
         return n_zeros / n if n else 0.0
 
+    def _check_initialized(self, attribute: str) -> None:
+        if not self.initialized_:
+            raise AttributeError(f"{type(self).__name__} has no {attribute} before it is fitted.")
+
     def _get_predict_nonlinearity(self) -> Callable[[Tensor], Tensor]:
         criterion = getattr(self.criterion_, "_orig_mod", self.criterion_)
-        if self.predict_nonlinearity == "auto" and isinstance(criterion, self._own_criterion):
+        if self.predict_nonlinearity == "auto" and isinstance(criterion, self._criteria_of_outputs):
             return self._to_probabilities
         nonlinearity: Callable[[Tensor], Tensor] = super()._get_predict_nonlinearity()
         return nonlinearity
@@ -861,6 +871,16 @@ class BaseRegularizedNet(NeuralNet):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _log_of_probabilities(output: Tensor, owner: str) -> Tensor:
+    """Return what torch's NLLLoss takes, of a module that returns probabilities: skorch's convention."""
+    if bool((output < 0).any()):
+        raise ValueError(
+            f"{owner} with criterion=torch.nn.NLLLoss takes a module that returns probabilities, as in skorch; it "
+            "returned numbers below 0. Let it end in Softmax, or leave out both softmax and criterion."
+        )
+    return (output + torch.finfo(output.dtype).eps).log()
 
 
 def _check_finite(part: Any, name: str) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sklreg._alpha_max import Pull, l1_max
-from sklreg._base import Table, _layer_sizes
+from sklreg._base import Table, _layer_sizes, on_cpu_unless_told
 from sklreg._batched import train_all_here
 from sklreg.elastic_net import ElasticNetMixin, ElasticNetMLP, ElasticNetMLPClassifier
 from sklreg.engine import Job
@@ -115,6 +115,7 @@ def group_importances(importances: Array, labels: Sequence[int] | None) -> Array
     return np.asarray(np.sqrt(squares))
 
 
+@on_cpu_unless_told
 def elastic_net_mlp_path(
     X: ArrayLike,
     y: ArrayLike,
@@ -206,7 +207,7 @@ def elastic_net_mlp_path(
     given = check_alphas(alphas, eps, "elastic_net_mlp_path")
     seed = model._draw_seed()
     table = model._check_table(X, y, sample_weight, reset=True, learn_target=model._learn_target)
-    strengths = alpha_grid(model, table, given, eps, l1_ratio)
+    strengths = alpha_grid(model, table, given, eps, l1_ratio, "elastic_net_mlp_path")
     rows = Rows.of(model, table, seed, [(alpha, l1_ratio) for alpha in strengths])
     (models,) = fit_together([rows], "elastic_net_mlp_path")
     warn_unless_empty(models[0], given, "elastic_net_mlp_path")
@@ -311,17 +312,25 @@ def check_alphas(alphas: Any, eps: float, owner: str) -> int | Array:
     return np.sort(values)[::-1]
 
 
-def alpha_grid(model: ElasticNetMixin, table: Table, alphas: int | Array, eps: float, l1_ratio: float) -> Array:
+def alpha_grid(
+    model: ElasticNetMixin, table: Table, alphas: int | Array, eps: float, l1_ratio: float, owner: str
+) -> Array:
     """Return the alphas, decreasing: as given, or so many from where all weights are zero."""
     if not isinstance(alphas, int):
         return alphas
     if l1_ratio == 0:
         raise ValueError(
-            f"{type(model).__name__} cannot place alphas for l1_ratio=0, which sets no weight to zero at any alpha. "
+            f"{owner} cannot place alphas for l1_ratio=0, which sets no weight to zero at any alpha. "
             "Pass alphas as an array, or an l1_ratio above 0."
         )
     greatest = alpha_max(model, table, l1_ratio)
     if greatest <= _LEAST_ALPHA:
+        warnings.warn(
+            f"{owner} has no alphas to place: no input says anything of this target, which is constant "
+            f"perhaps. All are {_LEAST_ALPHA:g}, which drops nothing, so there is nothing to select by.",
+            UserWarning,
+            stacklevel=2,
+        )
         return np.full(alphas, _LEAST_ALPHA)
     return np.geomspace(greatest, greatest * eps, num=alphas)
 

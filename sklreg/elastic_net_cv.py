@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context, is_classifier
 from sklearn.model_selection import check_cv
 from sklearn.utils import indexable
+from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from sklreg._base import Table, all_or_nothing
 from sklreg._classifier import BaseMLPClassifier
@@ -99,7 +100,7 @@ class _ElasticNetCVMixin(ElasticNetMixin):
         table = self._check_table(X, y, sample_weight, reset=True, learn_target=self._learn_target)
         whole = self._single_model()
         folds = self._folds(whole, X, y, sample_weight, table)
-        grids = [alpha_grid(whole, table, given, self.eps, ratio) for ratio in ratios]
+        grids = [alpha_grid(whole, table, given, self.eps, ratio, name) for ratio in ratios]
         strengths = [(alpha, ratio) for ratio, grid in zip(ratios, grids, strict=True) for alpha in grid]
         # The fits to all samples are rows beside those of the folds: the chosen one is already there.
         groups = [Rows.of(whole, table, seed, strengths)]
@@ -162,8 +163,9 @@ class _ElasticNetCVMixin(ElasticNetMixin):
                 f"{type(self).__name__} with one_standard_error={self.one_standard_error} needs {need}; cv makes "
                 f"{len(splits)}."
             )
-        if len(table.targets) < len(y):  # samples of weight 0 are none
-            kept = self._check_weight(sample_weight, np.empty((len(y), 1)), "sample_weight") > 0
+        n_given = _num_samples(X)
+        if len(table.targets) < n_given:  # samples of weight 0 are none
+            kept = self._check_weight(sample_weight, np.empty((n_given, 1)), "sample_weight") > 0
             place = np.cumsum(kept) - 1
             splits = [tuple(place[part][kept[part]] for part in split) for split in splits]
         folds = []
@@ -251,6 +253,7 @@ class _ElasticNetCVMixin(ElasticNetMixin):
         index : ndarray of shape (k,) or of the number of columns in these groups
             Their numbers, in the order of entry; of features that enter together, the more important come first.
         """
+        check_is_fitted(self)
         return first_to_enter(self._path_alphas, self.feature_importances_path_, k, self._penalty_groups()[1])
 
 

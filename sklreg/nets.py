@@ -79,6 +79,7 @@ class RegularizedNetClassifier(BaseRegularizedNet, NeuralNetClassifier):
     """
 
     _own_criterion: ClassVar[type[nn.Module]] = CrossEntropy
+    _criteria_of_outputs: ClassVar[tuple[type[nn.Module], ...]] = (CrossEntropy, nn.BCEWithLogitsLoss)
     _y_numeric: ClassVar[bool] = False
     _renames_ = False  # whether classes are called otherwise than their codes
 
@@ -203,6 +204,15 @@ class RegularizedNetClassifier(BaseRegularizedNet, NeuralNetClassifier):
 
     def _for_criterion(self, targets: Targets, output: Tensor, smoothing: Tensor | None) -> Tensor:
         if smoothing is None and targets.codes is not None:
+            if isinstance(getattr(self.criterion_, "_orig_mod", self.criterion_), nn.BCEWithLogitsLoss):
+                n_classes, n_outputs = targets.values.shape[1], as_columns(output).shape[1]
+                if n_outputs != 1 or n_classes > 2:
+                    raise ValueError(
+                        f"criterion=torch.nn.BCEWithLogitsLoss of {type(self).__name__} is for two classes and a "
+                        f"module with one output, the log-odds of the second; got {n_classes} classes and {n_outputs} "
+                        "outputs. Leave criterion out."
+                    )
+                return targets.codes.to(output.dtype).view_as(output)
             return targets.codes
         return smooth_labels(targets.values.to(output.dtype), smoothing, targets.values.shape[1])
 
@@ -300,6 +310,7 @@ class RegularizedNetRegressor(BaseRegularizedNet, NeuralNetRegressor):
     """
 
     _own_criterion: ClassVar[type[nn.Module]] = HalfSquaredError
+    _criteria_of_outputs: ClassVar[tuple[type[nn.Module], ...]] = (HalfSquaredError,)
     _y_numeric: ClassVar[bool] = True
 
     def __init__(

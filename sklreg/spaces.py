@@ -106,9 +106,9 @@ def search_space(estimator: Any, size: str = "medium", *, prefix: str | None = N
         What to search.  ``'small'``: what shrinks the weights (``alpha`` and ``l1_ratio`` of the elastic net
         estimators, ``weight_decay`` of the others) and ``dropout``.  ``'medium'``: also ``l2``, ``input_dropout``,
         ``label_smoothing`` and ``mixup_alpha``; all of it can train in one stack of
-        :func:`batched_training`.  ``'cocktail'``: also ``l1``, ``input_noise``, ``swap_noise``, ``normalization``,
-        ``max_norm``, ``weight_averaging``, ``patience``, and ``weight_decay`` in any case; each regularizer is off in
-        half of the candidates.
+        :func:`batched_training`.  ``'cocktail'``: also ``l1``, ``input_noise``, ``swap_noise``, ``cutmix_alpha``,
+        ``normalization``, ``max_norm``, ``weight_averaging``, ``patience``, ``stochastic_depth`` where there are
+        residual connections, and ``weight_decay`` in any case; each regularizer is off in half of the candidates.
     prefix : str, default=None
         Name of the estimator of this package inside ``estimator``, such as ``'net'`` for the step of a pipeline.
         ``None`` finds it where there is one only.

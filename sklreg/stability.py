@@ -14,6 +14,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted
 
+from sklreg._base import on_cpu_unless_told
 from sklreg._path import (
     Rows,
     alpha_grid,
@@ -138,6 +139,7 @@ class StabilitySelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
         self.threshold = threshold
         self.random_state = random_state
 
+    @on_cpu_unless_told
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Count on every resample which features enter first.
@@ -165,7 +167,7 @@ class StabilitySelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
                 f"n_features_per_fit of {type(self).__name__} must be at most the number of features (or groups), "
                 f"{n_features}; got {per_fit}."
             )
-        alphas = alpha_grid(model, table, given, self.eps, model.l1_ratio)
+        alphas = alpha_grid(model, table, given, self.eps, model.l1_ratio, type(self).__name__)
         random = check_random_state(self.random_state)
         splitter = StratifiedShuffleSplit if is_classifier(model) else ShuffleSplit
         resamples = splitter(self.n_resamples, train_size=self.sample_fraction, random_state=random.randint(2**31))

@@ -490,7 +490,7 @@ def test_a_bound_that_is_no_count_is_refused(max_models):
 
 
 def test_a_device_that_is_not_there_is_refused_before_training():
-    with batched_training(device="nowhere"), pytest.raises(ValueError, match="device"):
+    with batched_training(device="cuda:99"), pytest.raises(ValueError, match="device"):
         cross_val_score(net(), X, y, error_score="raise")
     with batched_training(device="cpu"):
         assert np.isfinite(cross_val_score(net(), X, y)).all()

@@ -6,6 +6,7 @@ import pickle
 import random
 import subprocess
 import sys
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ pytest.importorskip("skorch", reason="the nets stand on skorch, an extra")
 
 from skorch.callbacks import Callback, EpochScoring, GradientNormClipping, LRScheduler
 from skorch.dataset import Dataset, ValidSplit
+from skorch.exceptions import NotInitializedError
 from skorch.helper import predefined_split
 
 import sklreg
@@ -807,3 +809,58 @@ def test_l2_of_a_layer_with_sparse_gradients_says_what_to_do():
     with pytest.raises(ValueError, match="needs dense gradients.*embedding.weight"):
         net.fit(X, X[:, 0] % 2)
     net.set_params(l2={"output.*": 0.1}).fit(X, X[:, 0] % 2)
+
+
+# Bugs that were found once -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def halves():
+    X = np.random.default_rng(0).normal(size=(120, 5)).astype(np.float32)
+    return X, (X[:, 0] > 0).astype(int)
+
+
+def test_a_criterion_of_log_probabilities_takes_probabilities_as_in_skorch(halves):
+    settings = {"max_epochs": 4, "lr": 0.05, "random_state": 0}
+    by_logits = RegularizedNetClassifier(nn.Linear(5, 2), **settings).fit(*halves)
+    module = nn.Sequential(deepcopy(by_logits.module), nn.Softmax(1))
+    by_probabilities = RegularizedNetClassifier(module, criterion=nn.NLLLoss, **settings).fit(*halves)
+    np.testing.assert_allclose(by_probabilities.predict_proba(halves[0]), by_logits.predict_proba(halves[0]), rtol=1e-4)
+
+
+def test_a_criterion_of_log_probabilities_refuses_what_are_no_probabilities(halves):
+    module = nn.Sequential(nn.Linear(5, 2), nn.LogSoftmax(1))
+    with pytest.raises(ValueError, match="takes a module that returns probabilities"):
+        RegularizedNetClassifier(module, criterion=nn.NLLLoss, random_state=0).fit(*halves)
+
+
+def test_one_output_for_two_classes_goes_with_torchs_criterion_for_it(halves):
+    settings = {"max_epochs": 4, "lr": 0.05, "random_state": 0}
+    module = nn.Linear(5, 1)
+    own = RegularizedNetClassifier(module, **settings).fit(*halves)
+    torchs = RegularizedNetClassifier(module, criterion=nn.BCEWithLogitsLoss, **settings).fit(*halves)
+    np.testing.assert_allclose(torchs.predict_proba(halves[0]), own.predict_proba(halves[0]), rtol=1e-4)
+    assert (torchs.predict(halves[0]) == own.predict(halves[0])).all()
+
+
+def test_a_fit_that_fails_in_training_leaves_the_net_as_it_was(halves):
+    def fail(x):
+        raise ZeroDivisionError
+
+    net = RegularizedNetClassifier(nn.Linear(5, 2), max_epochs=3, random_state=0)
+    net.fit(*halves)
+    before = net.predict_proba(halves[0]), net.n_iter_, net.best_iter_
+    with pytest.raises(ZeroDivisionError):
+        net.set_params(augmentation=fail).fit(*halves)
+    np.testing.assert_array_equal(net.predict_proba(halves[0]), before[0])
+    assert (net.n_iter_, net.best_iter_) == before[1:]
+    unfitted = clone(net)
+    with pytest.raises(ZeroDivisionError):
+        unfitted.fit(*halves)
+    with pytest.raises(NotInitializedError):
+        unfitted.predict(halves[0])
+
+
+@pytest.mark.parametrize("attribute", ["n_iter_", "n_nonzero_", "sparsity_"])
+def test_what_training_tells_is_not_there_before_it(attribute):
+    assert not hasattr(RegularizedNetClassifier(nn.Linear(5, 2)), attribute)

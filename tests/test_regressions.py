@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -12,11 +13,21 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits, make_classification, make_multilabel_classification
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import average_precision_score
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import KFold, cross_val_score, train_test_split
 
-from sklreg import ElasticNetMLPClassifier, RegularizedMLPClassifier, RegularizedMLPRegressor
+from sklreg import (
+    ElasticNetMLP,
+    ElasticNetMLPClassifier,
+    ElasticNetMLPClassifierCV,
+    ElasticNetMLPCV,
+    RegularizedMLPClassifier,
+    RegularizedMLPRegressor,
+    StabilitySelector,
+    batched_training,
+    elastic_net_mlp_path,
+)
 from sklreg._holdout import hold_out
 from sklreg.engine import train
 from sklreg.engine.threads import threads_for
@@ -286,3 +297,71 @@ def test_a_penalty_grows_in_a_warm_start_where_it_has_deleted_nothing_yet(rare_c
         pickle.loads(pickle.dumps(model)).set_params(l1=1e-3, penalty_warmup=share).fit(X, y) for share in (0.9, 0.0)
     )
     assert np.array_equal(growing.coefs_[0], at_once.coefs_[0]) == (l1_before > 0)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_default_device_of_torch_is_not_where_a_fit_makes_its_tensors():
+    models = [
+        RegularizedMLPClassifier(**FAST), RegularizedMLPRegressor(**FAST), ElasticNetMLPCV(alphas=2, cv=2, **FAST),
+        StabilitySelector(ElasticNetMLP(early_stopping=False, **FAST), n_resamples=2, alphas=2),
+    ]  # fmt: skip
+    with torch.device("meta"):  # whose tensors hold nothing
+        for model in models:
+            model.fit(X, y)
+        path = elastic_net_mlp_path(X, y, alphas=2, **FAST)
+        assert torch.empty(0).device.type == "meta"
+    assert_array_equal(models[0].coefs_[0], RegularizedMLPClassifier(**FAST).fit(X, y).coefs_[0])
+    assert_array_equal(path.coefs[0], elastic_net_mlp_path(X, y, alphas=2, **FAST).coefs[0])
+
+
+def test_a_scorer_may_warn_of_what_it_likes_and_be_infinite_at_perfection():
+    def warning(estimator, X, y):
+        warnings.warn("look at this", stacklevel=2)
+        return estimator.score(X, y)
+
+    def infinite(estimator, X, y):
+        with np.errstate(divide="ignore"):
+            return -np.log10(np.mean((estimator.predict(X) - y) ** 2))
+
+    with pytest.warns(UserWarning, match="look at this"):
+        RegularizedMLPClassifier(scoring=warning, **FAST).fit(X, y)
+    assert RegularizedMLPRegressor(scoring=infinite, **FAST).fit(X, target).best_iter_ > 0
+
+
+def test_a_fold_without_a_class_takes_the_weights_of_all():
+    y_rare = np.r_[2, y[1:]]
+    model = RegularizedMLPClassifier(class_weight={0: 1, 1: 1, 2: 5}, **FAST)
+    assert np.isfinite(cross_val_score(model, X, y_rare, cv=KFold(3), error_score="raise")).all()
+
+
+def test_several_labels_may_be_sparse_where_folds_are_made():
+    labels = np.c_[y, X[:, 0] > 0].astype(int)
+    model = ElasticNetMLPClassifierCV(alphas=2, cv=2, **FAST)
+    expected = model.fit(X, labels).scores_
+    assert_array_equal(model.fit(X, sparse.csr_matrix(labels)).scores_, expected)
+
+
+def test_a_target_that_says_nothing_of_features_is_told_of():
+    with pytest.warns(UserWarning, match="no input says anything of this target"):
+        elastic_net_mlp_path(X, np.ones(len(X)), alphas=2, **FAST)
+
+
+def test_what_enters_a_path_is_not_known_before_the_fit():
+    assert not hasattr(ElasticNetMLPCV(), "entry_alphas_")
+    with pytest.raises(NotFittedError):
+        ElasticNetMLPCV().select(1)
+
+
+@pytest.mark.parametrize("weight", [0.3, 1.0, 7.0])
+@pytest.mark.parametrize("model", [RegularizedMLPClassifier, RegularizedMLPRegressor])
+def test_equal_weights_are_no_weights_to_the_bit(model, weight):
+    plain = model(normalization="batch", **FAST).fit(X, y)
+    weighted = model(normalization="batch", **FAST).fit(X, y, sample_weight=np.full(len(X), weight))
+    for of_plain, of_weighted in zip(plain.coefs_, weighted.coefs_, strict=True):
+        assert_array_equal(of_plain, of_weighted)
+
+
+@pytest.mark.parametrize("device", ["gpu", 0, "cuda:"])
+def test_a_device_that_no_estimator_takes_is_refused_where_the_block_begins(device):
+    with pytest.raises(ValueError, match="device of batched_training must be"), batched_training(device=device):
+        pass
