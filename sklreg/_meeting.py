@@ -96,10 +96,15 @@ class Task:
     def __init__(self, meeting: Meeting[Any, Any], call: Call, run: Callable[[], None]) -> None:
         self.meeting, self.call, self.run = meeting, call, run
         self.has_floor = threading.Event()
-        self.waits_for: Call | None = None  # tasks of its own
+        self.waits_for: list[Call] = []  # tasks of its own: one call, and generators of results that it reads besides
         self.is_in_fit = False
         self.outcome: Any = None  # of its fit
         self.warnings = call.warnings
+
+    @property
+    def has_open_tasks(self) -> bool:
+        """Whether it needs no floor: it waits for tasks of its own, or runs between their results."""
+        return any(call.n_open > 0 for call in self.waits_for)
 
 
 class _Here(threading.local):
@@ -160,7 +165,7 @@ class Meeting(Generic[J, R]):
             if call.parent is None:
                 self._is_submitting = False
             elif call.parent is current_task():
-                call.parent.waits_for = call
+                call.parent.waits_for.append(call)
                 if call.n_open > 0:
                     self._leave_floor(call.parent)
             self._advance()
@@ -172,7 +177,9 @@ class Meeting(Generic[J, R]):
                 call.warnings.install()
         elif call.parent is current_task():
             with self._lock:
-                call.parent.waits_for = None
+                call.parent.waits_for.remove(call)
+                if call.parent.has_open_tasks:  # of a generator that it goes on reading
+                    return
                 if not call.parent.has_floor.is_set():
                     self._ask_for_floor(call.parent)
                     self._advance()
@@ -213,6 +220,8 @@ class Meeting(Generic[J, R]):
             self._advance()
         for task in not_begun:
             task.run()
+            with self._lock:
+                task.call.n_open -= 1
 
     # Called by tasks ------------------------------------------------------------------------------------------
 
@@ -233,7 +242,7 @@ class Meeting(Generic[J, R]):
         with self._lock:
             task.is_in_fit = False
             outcome, task.outcome = task.outcome, None
-            if task.waits_for is not None and task.waits_for.n_open > 0:  # it fits between results of its own tasks
+            if task.has_open_tasks:  # it fits between their results
                 self._leave_floor(task)
                 self._advance()
         if isinstance(outcome, BaseException):
@@ -324,9 +333,11 @@ class Meeting(Generic[J, R]):
         """Count a task as ended; return the next one for its thread."""
         with self._lock:
             self._leave_floor(task)
+            task.waits_for.clear()  # a generator that nobody has read to its end
             call, parent = task.call, task.call.parent
             call.n_open -= 1
-            if call.n_open == 0 and parent is not None and parent.waits_for is call and not parent.is_in_fit:
+            goes_on = parent is not None and call in parent.waits_for and not parent.has_open_tasks
+            if parent is not None and goes_on and not (parent.is_in_fit or parent.has_floor.is_set()):
                 self._give_floor(parent)  # goes on at once, and may come to a fit
             entry = None if self._ready else self._next()
             if entry is not None:

@@ -329,6 +329,39 @@ def test_a_task_that_fits_between_the_results_of_its_own_tasks():
         assert Parallel()(delayed(task)(k) for k in (0, 1)) == [[(1, 5), (2, 5)], [(1, 6), (2, 6)]]
 
 
+def slower_fit(k, n):
+    time.sleep(0.1 * k)
+    return fit(max_iter=n)
+
+
+@pytest.mark.parametrize("max_models", [None, 1, 2])
+def test_a_task_that_ends_before_it_has_read_all_results(max_models):
+    left = []
+
+    def task(k):
+        if k > 0:
+            return fit(max_iter=k)
+        left.append(Parallel(return_as="generator")(delayed(slower_fit)(n, 2) for n in range(4)))
+        return next(left[0])
+
+    with batched_training(max_models=max_models):
+        assert Parallel()(delayed(task)(k) for k in range(4)) == [2, 1, 2, 3]
+        list(left.pop())
+
+
+@pytest.mark.parametrize("max_models", [None, 1, 2])
+def test_a_task_that_starts_others_between_the_results_of_its_own(max_models):
+    def task(k):
+        results = Parallel(return_as="generator")(delayed(slower_fit)(n, k) for n in range(4))
+        first = next(results)
+        inner = Parallel()(delayed(fit)(max_iter=n) for n in (1, 2, 3))
+        return [first, sum(inner), fit(max_iter=4), *results]
+
+    with batched_training(max_models=max_models):
+        found = Parallel()(delayed(task)(k) for k in (1, 2, 3))
+    assert found == [[k, 6, 4, k, k, k] for k in (1, 2, 3)]
+
+
 def test_tasks_that_are_made_by_a_search():
     def tasks():
         for _ in range(2):

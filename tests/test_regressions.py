@@ -30,7 +30,7 @@ from sklreg import (
 )
 from sklreg._holdout import hold_out
 from sklreg.engine import train
-from sklreg.engine.threads import threads_for
+from sklreg.engine.threads import callers_number, threads_for
 
 X, y = make_classification(200, 5, n_informative=3, n_redundant=0, random_state=0)
 target = X @ [1, 2, 0, 0, -1] + np.random.default_rng(0).normal(size=200)
@@ -365,3 +365,51 @@ def test_equal_weights_are_no_weights_to_the_bit(model, weight):
 def test_a_device_that_no_estimator_takes_is_refused_where_the_block_begins(device):
     with pytest.raises(ValueError, match="device of batched_training must be"), batched_training(device=device):
         pass
+
+
+def test_a_thread_that_begins_while_another_trains_has_the_threads_of_torch(use_threads):
+    use_threads(2)
+    has_begun, may_end, seen = threading.Event(), threading.Event(), []
+
+    def train_longer():
+        with threads_for(1.0):
+            has_begun.set()
+            may_end.wait(10)
+
+    def train_meanwhile():
+        seen.append(callers_number())
+        RegularizedMLPClassifier(**FAST).fit(X, y)
+        may_end.set()
+        longer.join()
+        with threads_for(1.0):
+            pass
+        seen.append(torch.get_num_threads())
+
+    longer, meanwhile = (threading.Thread(target=target) for target in (train_longer, train_meanwhile))
+    longer.start()
+    has_begun.wait(10)
+    meanwhile.start()
+    meanwhile.join()
+    after = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    after.start()
+    after.join()
+    assert seen == [2, 2, 2]
+    assert torch.get_num_threads() == 2
+
+
+def test_what_batch_normalization_takes_off_again_does_not_move():
+    X_single = X.astype(np.float32)
+    model = RegularizedMLPRegressor((16, 16), normalization="batch", max_iter=20, random_state=0).fit(X_single, target)
+    *hidden, _ = model.intercepts_
+    assert all((bias == 0).all() for bias in hidden)
+
+
+def test_with_batch_normalization_a_row_is_a_fit_also_where_folds_differ_in_size():
+    random = np.random.default_rng(3)
+    inputs = random.normal(size=(253, 8)).astype(np.float32)
+    values = (inputs[:, 0] + np.sin(2 * inputs[:, 1]) + 0.3 * random.normal(size=253)).astype(np.float32)
+    settings = {"normalization": "batch", "learning_rate_init": 0.02, "max_iter": 30, "random_state": 0}
+    model = RegularizedMLPRegressor((16, 16), **settings)
+    alone = cross_val_score(model, inputs, values)
+    with batched_training():
+        assert_allclose(cross_val_score(model, inputs, values), alone, atol=1e-4)

@@ -317,6 +317,9 @@ class Linear:
         self.bias_gradient = layout.view(gradient, f"bias{i}")
         self.transposed = self.weight.transpose(1, 2)
         self.is_first = i == 0
+        # Batch normalization takes every bias off again.  What comes as its gradient is rounding, of which Adam would
+        # make steps of full length.
+        self.has_bias_gradient = layout.normalization != "batch"
         self.output, self.product, self.input_gradient = Buffer(), Buffer(), Buffer()
 
     def forward(self, x: Tensor, mode: TrainingMode | None) -> Tensor:
@@ -327,7 +330,8 @@ class Linear:
 
     def backward(self, gradient: Tensor) -> Tensor:
         _write_product(self.x.transpose(1, 2), gradient, self.weight_gradient, self.product)
-        torch.sum(gradient, 1, keepdim=True, out=self.bias_gradient)
+        if self.has_bias_gradient:
+            torch.sum(gradient, 1, keepdim=True, out=self.bias_gradient)
         if self.is_first:  # inputs are not trained
             return gradient
         return torch.bmm(gradient, self.transposed, out=self.input_gradient.shaped(self.x, *self.x.shape))

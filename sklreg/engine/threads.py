@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from statistics import median
+from typing import Any
 
 import torch
 
@@ -27,22 +30,69 @@ _HELD_UP, _BADLY = 4.0, 40.0  # times as long as by one thread: twice in a row, 
 _FEWER = 0.75  # by this factor models are fewer when what was timed counts no more
 
 
+class _Changes:
+    """The changes to torch's number of threads that have not been taken back yet, in all Python threads.
+
+    torch keeps the number for every Python thread that has used it.  One that has not yet begins with what was set
+    last, in whatever thread: with one, for good, if another happens to train just then.
+    """
+
+    def __init__(self) -> None:
+        self.here = threading.local()
+        self.before = 0
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Know of no changes, as in a forked process, where those who made them do not run."""
+        self.lock = threading.Lock()
+        self.n_open = 0
+
+    def callers_number(self) -> int:
+        """Return the number of this thread, and mend it where it is that of another one's training."""
+        with self.lock:
+            number = torch.get_num_threads()
+            is_new, self.here.is_known = not hasattr(self.here, "is_known"), True
+            if is_new and self.n_open > 0 and number < self.before:
+                number = self.before
+                torch.set_num_threads(number)
+            return number
+
+    @contextlib.contextmanager
+    def taken_back(self) -> Iterator[int]:
+        """Take back what the block does to the number; yield what it is before."""
+        number = self.callers_number()
+        with self.lock:
+            if self.n_open == 0:
+                self.before = number
+            self.n_open += 1
+        try:
+            yield number
+        finally:
+            with self.lock:
+                torch.set_num_threads(number)
+                self.n_open = max(0, self.n_open - 1)
+
+
+_changes = _Changes()
+if hasattr(os, "register_at_fork"):  # not on every system
+    os.register_at_fork(after_in_child=_changes.begin_anew)
+callers_number = _changes.callers_number
+
+
 @contextlib.contextmanager
 def threads_for(flops: float) -> Iterator[None]:
     """Use as many threads as ``flops`` floating-point operations in one step are worth, never more than the caller has.
 
-    torch keeps the number for every Python thread that has used it by itself, so what runs in others is not touched.
+    What runs in other threads is not touched.
     """
-    callers_number = torch.get_num_threads()
-    n_threads = _worth(flops, callers_number)
-    if n_threads == callers_number:
+    number = callers_number()
+    n_threads = _worth(flops, number)
+    if n_threads == number:
         yield
         return
-    torch.set_num_threads(n_threads)
-    try:
+    with _changes.taken_back():
+        torch.set_num_threads(n_threads)
         yield
-    finally:
-        torch.set_num_threads(callers_number)
 
 
 def _worth(flops: float, n_threads: int) -> int:
@@ -64,13 +114,14 @@ class Team:
         self.flops_of_model, self.clock = flops_of_model, clock
 
     def __enter__(self) -> Team:
-        self.callers_number = self.n_threads = torch.get_num_threads()
+        self.changes = _changes.taken_back()
+        self.callers_number = self.n_threads = self.changes.__enter__()
         self.n_models = 0
         self.choices: Generator[int, float, None] | None = None
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        torch.set_num_threads(self.callers_number)
+    def __exit__(self, *exception: Any) -> None:
+        self.changes.__exit__(*exception)
 
     def share(self, n_models: int) -> None:
         """Say how many models are in training from now on."""
