@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn import config_context, get_config
 from sklearn.base import BaseEstimator, _fit_context
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
 from sklearn.metrics import check_scoring
 from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
@@ -844,7 +844,8 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         reasons = [
             str(w.message)
             for w in complaints
-            if issubclass(w.category, UserWarning) and w.filename.startswith(of_metrics)
+            if issubclass(w.category, UndefinedMetricWarning)
+            or (issubclass(w.category, UserWarning) and w.filename.startswith(of_metrics))
         ]
         if reasons or np.isnan(value) or value == -np.inf:
             raise ValueError(
@@ -1169,7 +1170,7 @@ def _to_rows(X: Any, dtype: Any) -> Rows:
     return DenseRows(torch.from_numpy(np.require(X, dtype=dtype, requirements=["C", "W"])))
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)
 def _names_of_parameters(cls: type[BaseRegularizedMLP], init: Callable[..., None]) -> list[str]:
     del init  # but a class that is given another constructor is another question
     return super(BaseRegularizedMLP, cls)._get_param_names()  # type: ignore[misc, no-any-return]

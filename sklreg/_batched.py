@@ -15,12 +15,13 @@ from numbers import Integral
 from typing import Any
 
 import joblib
+import torch
 from joblib.parallel import FallbackToBackend, ParallelBackendBase, get_active_backend, register_parallel_backend
 
 from sklreg._meeting import Aborted, Call, Meeting, current_task
 from sklreg.engine import Job, Result, share_equal_samples, train
 
-_DEVICES = re.compile(r"auto|cpu|cuda(:\d+)?")
+_DEVICES = re.compile(r"auto|(cpu|cuda)(:\d+)?")
 _MANY = 1024  # fits in flight, where memory and the caller set no bound
 _GRACE = 1.0  # seconds that an aborted search waits for its threads
 _COPIES = 4  # of its data that a task in flight holds: scikit-learn's slice, each transformer's output, ours
@@ -144,7 +145,11 @@ class _BackendOfCall(ParallelBackendBase):
         parent = self.call.parent
         if parent is None:  # the outermost, or in a forked process, or in a thread that a task has started
             self.meeting = Meeting(
-                partial(_train_and_tell, self.verbose), self.n_workers, self.max_models or _MANY, _size, _max_size()
+                partial(_train_and_tell, self.verbose, torch.get_num_threads()),
+                self.n_workers,
+                self.max_models or _MANY,
+                _size,
+                _max_size(),
             )
         else:
             self.meeting = parent.meeting
@@ -287,9 +292,10 @@ def _memory() -> float:
 
 
 def _train_and_tell(
-    verbose: int, by_task: Sequence[Sequence[Job]], is_aborted_by_task: Sequence[Callable[[], bool]]
+    verbose: int, n_threads: int, by_task: Sequence[Sequence[Job]], is_aborted_by_task: Sequence[Callable[[], bool]]
 ) -> Sequence[Sequence[Result | Exception]]:
-    """Train the jobs of all tasks, and print what ``verbose`` asks for."""
+    """Train the jobs of all tasks by ``n_threads`` of torch, and print what ``verbose`` asks for."""
+    torch.set_num_threads(n_threads)  # in this thread, which is new
     jobs = [job for of_task in by_task for job in of_task]
     is_aborted = [asks for asks, of_task in zip(is_aborted_by_task, by_task, strict=True) for _ in of_task]
     start = time.perf_counter()

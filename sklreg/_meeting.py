@@ -15,6 +15,7 @@ joblib is not known here, nor what a job is.
 
 from __future__ import annotations
 
+import gc
 import heapq
 import itertools
 import os
@@ -69,6 +70,37 @@ class WarningsState(NamedTuple):
         warnings.filters = self.filters
         for name, value in self.attributes.items():
             setattr(warnings, name, value)
+
+
+class _LockWithoutCollector:
+    """A lock during which the garbage collector is off.
+
+    It might find a generator of results that nobody has read to its end, and end it in the middle of what is locked,
+    in a thread that then waits for itself.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._was_on = False
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        has_it = self._lock.acquire(blocking, timeout)
+        if has_it:
+            self._was_on = gc.isenabled()
+            gc.disable()
+        return has_it
+
+    def release(self) -> None:
+        was_on = self._was_on
+        self._lock.release()
+        if was_on:
+            gc.enable()
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *exception: object) -> None:
+        self.release()
 
 
 class Call:
@@ -133,7 +165,7 @@ class Meeting(Generic[J, R]):
         self.process = os.getpid()
         self._train, self._n_workers, self._max_jobs = train, n_workers, max_jobs
         self._size_of, self._max_size = size, max_size
-        self._lock = threading.Lock()
+        self._lock = _LockWithoutCollector()
         self._order = itertools.count()
         self._queue: list[tuple[int, int, Task]] = []  # a heap: tasks of tasks come first, so that few tasks are open
         self._ready: deque[Task] = deque()  # want the floor again
@@ -144,9 +176,11 @@ class Meeting(Generic[J, R]):
         self._in_training: list[tuple[Task, J]] = []
         self._is_submitting = True  # the outermost caller may have more tasks
         self._is_closed = False
+        self._n_tasks = 0  # that have not ended
         self._threads: list[threading.Thread] = []
         self._trainer: threading.Thread | None = None
-        self._is_due = threading.Condition(self._lock)  # for the trainer: there is something to train, or the end
+        # For the trainer: there is something to train, or the end.
+        self._is_due = threading.Condition(self._lock)  # type: ignore[arg-type]
         self._last_event = time.monotonic()
         self._patience = LONG_WITHOUT_EVENT
 
@@ -156,6 +190,7 @@ class Meeting(Generic[J, R]):
         """Add a task.  ``run`` must not raise, and must ask whether its call has been aborted in the meantime."""
         with self._lock:
             call.n_open += 1
+            self._n_tasks += 1
             heapq.heappush(self._queue, (-call.depth, next(self._order), Task(self, call, run)))
             self._advance()
 
@@ -222,6 +257,7 @@ class Meeting(Generic[J, R]):
             task.run()
             with self._lock:
                 task.call.n_open -= 1
+                self._count_end()
 
     # Called by tasks ------------------------------------------------------------------------------------------
 
@@ -336,6 +372,7 @@ class Meeting(Generic[J, R]):
             task.waits_for.clear()  # a generator that nobody has read to its end
             call, parent = task.call, task.call.parent
             call.n_open -= 1
+            self._count_end()
             goes_on = parent is not None and call in parent.waits_for and not parent.has_open_tasks
             if parent is not None and goes_on and not (parent.is_in_fit or parent.has_floor.is_set()):
                 self._give_floor(parent)  # goes on at once, and may come to a fit
@@ -345,10 +382,16 @@ class Meeting(Generic[J, R]):
             self._advance()
         return None if entry is None else entry[2]
 
+    def _count_end(self) -> None:
+        self._n_tasks -= 1
+        if self._is_closed and self._n_tasks == 0:
+            self._is_due.notify()
+
     def _train_rounds(self) -> None:
         while True:
             with self._lock:
-                while not (self._in_training or self._is_closed):
+                # After the end, there may be tasks whose results nobody waits for any more.
+                while not (self._in_training or (self._is_closed and self._n_tasks == 0)):
                     self._is_due.wait()
                 members = self._in_training
             if not members:

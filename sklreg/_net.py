@@ -211,20 +211,23 @@ class BaseRegularizedNet(NeuralNet):
             If parameters or data are out of range or do not go together, before any training.
         """
         self._check_parameters(has_validation=X_val is not None)
-        before = self.__dict__.copy()
+        before, goes_on = self.__dict__.copy(), False
         if "history_" in before:  # skorch would clear it
             self.history_ = copy(before["history_"])
         try:
             X, y = self._check_samples(X, y, reset=not (self.warm_start and self.initialized_))
             self._validation_ = self._check_validation(X_val, y_val)
+            goes_on = self.warm_start and self.initialized_
             self._first_samples_ = None if is_dataset(X) else SampleDataset(X).take(np.arange(min(2, get_len(X))))[0]
             super().fit(X, y, **fit_params)
         except BaseException:  # what was learnt would not fit the module, and a module half trained is none
-            self.__dict__.clear()
-            self.__dict__.update(before)
+            if not goes_on:  # else the module of before has been trained, and the history says so
+                self.__dict__.clear()
+                self.__dict__.update(before)
             raise
-        for name in ("_validation_", "_first_samples_"):
-            self.__dict__.pop(name, None)
+        finally:
+            for name in ("_validation_", "_first_samples_"):
+                self.__dict__.pop(name, None)
         return self
 
     def partial_fit(self, X: Any, y: Any = None, classes: ArrayLike | None = None, **fit_params: Any) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import gc
 import multiprocessing
 import os
 import signal
@@ -347,6 +348,47 @@ def test_a_task_that_ends_before_it_has_read_all_results(max_models):
     with batched_training(max_models=max_models):
         assert Parallel()(delayed(task)(k) for k in range(4)) == [2, 1, 2, 3]
         list(left.pop())
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("max_models", [None, 2])
+def test_a_task_whose_result_is_a_generator(max_models, n_jobs):
+    def task():
+        return Parallel(return_as="generator", n_jobs=2, pre_dispatch="all")(
+            delayed(slower_fit)(3, 2) for _ in range(3)
+        )
+
+    with batched_training(max_models=max_models, n_jobs=n_jobs):
+        generators = Parallel()(delayed(task)() for _ in range(2))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # joblib may tell that nobody has read them
+            generators.clear()
+
+
+def test_a_generator_that_is_collected_as_garbage_in_the_middle_of_what_is_locked(monkeypatch, request):
+    start = sklreg._meeting.Meeting._start
+
+    def start_after_collection(self, entry):
+        if gc.isenabled():  # as it may happen then
+            gc.collect()
+        return start(self, entry)
+
+    def task():
+        results = Parallel(return_as="generator", n_jobs=1)(delayed(fit)(max_iter=1) for _ in range(3))
+        next(results)
+        cycle = [results]
+        cycle.append(cycle)
+        del results, cycle
+        return sum(Parallel()(delayed(fit)(max_iter=n) for n in (1, 2)))
+
+    monkeypatch.setattr(sklreg._meeting.Meeting, "_start", start_after_collection)
+    before = gc.get_threshold()
+    request.addfinalizer(lambda: gc.set_threshold(*before))
+    gc.set_threshold(10**9)  # and nowhere else
+    with batched_training(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # joblib may tell that nobody has read them
+        for _ in range(3):
+            assert Parallel()(delayed(task)() for _ in range(4)) == [3] * 4
 
 
 @pytest.mark.parametrize("max_models", [None, 1, 2])

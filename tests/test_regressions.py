@@ -30,7 +30,7 @@ from sklreg import (
 )
 from sklreg._holdout import hold_out
 from sklreg.engine import train
-from sklreg.engine.threads import callers_number, threads_for
+from sklreg.engine.threads import threads_for
 
 X, y = make_classification(200, 5, n_informative=3, n_redundant=0, random_state=0)
 target = X @ [1, 2, 0, 0, -1] + np.random.default_rng(0).normal(size=200)
@@ -367,7 +367,7 @@ def test_a_device_that_no_estimator_takes_is_refused_where_the_block_begins(devi
         pass
 
 
-def test_a_thread_that_begins_while_another_trains_has_the_threads_of_torch(use_threads):
+def test_threads_that_begin_after_overlapping_trainings_have_the_threads_of_torch(use_threads):
     use_threads(2)
     has_begun, may_end, seen = threading.Event(), threading.Event(), []
 
@@ -377,24 +377,28 @@ def test_a_thread_that_begins_while_another_trains_has_the_threads_of_torch(use_
             may_end.wait(10)
 
     def train_meanwhile():
-        seen.append(callers_number())
-        RegularizedMLPClassifier(**FAST).fit(X, y)
-        may_end.set()
-        longer.join()
-        with threads_for(1.0):
-            pass
+        with threads_for(0.0):
+            may_end.set()
+            longer.join()
+
+    def train_in_a_block():
+        with batched_training():
+            cross_val_score(RegularizedMLPClassifier(**FAST), X, y, cv=2)
         seen.append(torch.get_num_threads())
 
-    longer, meanwhile = (threading.Thread(target=target) for target in (train_longer, train_meanwhile))
+    longer, meanwhile, later = map(make_thread, (train_longer, train_meanwhile, train_in_a_block))
     longer.start()
     has_begun.wait(10)
     meanwhile.start()
     meanwhile.join()
-    after = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
-    after.start()
-    after.join()
-    assert seen == [2, 2, 2]
+    later.start()
+    later.join()
+    assert seen == [2]
     assert torch.get_num_threads() == 2
+
+
+def make_thread(target):
+    return threading.Thread(target=target)
 
 
 def test_what_batch_normalization_takes_off_again_does_not_move():

@@ -34,12 +34,12 @@ class _Changes:
     """The changes to torch's number of threads that have not been taken back yet, in all Python threads.
 
     torch keeps the number for every Python thread that has used it.  One that has not yet begins with what was set
-    last, in whatever thread: with one, for good, if another happens to train just then.
+    last, in whatever thread: with one, if another happens to train just then.  It stays with it, as nobody can tell
+    whether it wants to, but what those begin with that come later is put right.
     """
 
     def __init__(self) -> None:
-        self.here = threading.local()
-        self.before = 0
+        self.before = 0  # the first of them
         self.begin_anew()
 
     def begin_anew(self) -> None:
@@ -47,23 +47,12 @@ class _Changes:
         self.lock = threading.Lock()
         self.n_open = 0
 
-    def callers_number(self) -> int:
-        """Return the number of this thread, and mend it where it is that of another one's training."""
-        with self.lock:
-            number = torch.get_num_threads()
-            is_new, self.here.is_known = not hasattr(self.here, "is_known"), True
-            if is_new and self.n_open > 0 and number < self.before:
-                number = self.before
-                torch.set_num_threads(number)
-            return number
-
     @contextlib.contextmanager
     def taken_back(self) -> Iterator[int]:
         """Take back what the block does to the number; yield what it is before."""
-        number = self.callers_number()
         with self.lock:
-            if self.n_open == 0:
-                self.before = number
+            number = torch.get_num_threads()
+            self.before = number if self.n_open == 0 else self.before
             self.n_open += 1
         try:
             yield number
@@ -71,12 +60,20 @@ class _Changes:
             with self.lock:
                 torch.set_num_threads(number)
                 self.n_open = max(0, self.n_open - 1)
+                if self.n_open == 0 and number < self.before:
+                    _set_for_new_threads(self.before)
+
+
+def _set_for_new_threads(number: int) -> None:
+    setter = threading.Thread(target=torch.set_num_threads, args=(number,), name="sklreg-set")
+    with contextlib.suppress(RuntimeError):  # the system has no more
+        setter.start()
+        setter.join()
 
 
 _changes = _Changes()
 if hasattr(os, "register_at_fork"):  # not on every system
     os.register_at_fork(after_in_child=_changes.begin_anew)
-callers_number = _changes.callers_number
 
 
 @contextlib.contextmanager
@@ -85,7 +82,7 @@ def threads_for(flops: float) -> Iterator[None]:
 
     What runs in other threads is not touched.
     """
-    number = callers_number()
+    number = torch.get_num_threads()
     n_threads = _worth(flops, number)
     if n_threads == number:
         yield

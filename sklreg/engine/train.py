@@ -48,7 +48,7 @@ from sklreg.engine.penalties import (
 from sklreg.engine.plan import are_side_by_side, flops_of_step, halves, plan
 from sklreg.engine.stopping import EarlyStopping
 from sklreg.engine.streams import Streams
-from sklreg.engine.threads import Team, callers_number, threads_for
+from sklreg.engine.threads import Team, threads_for
 
 _LOSSES_AT_ONCE, _OUTPUTS_AT_ONCE = 8, 2**18  # steps whose losses are computed together, and numbers from which on not
 _VALIDATION_CHUNK = 256  # samples predicted at once; the same for any number of rows, as sums would round otherwise
@@ -103,7 +103,7 @@ def train(
             for i in left:
                 keep(i, error)
 
-    stacks = plan(jobs, callers_number())
+    stacks = plan(jobs, torch.get_num_threads())
     are_long = [are_side_by_side([jobs[i] for i in members]) for members in stacks]
     if sum(are_long) > 1:
         _in_threads(train_guarded, list(compress(stacks, are_long)), is_cancelled)
