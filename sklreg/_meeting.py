@@ -6,7 +6,9 @@ nobody can be given it, all jobs that were handed in are trained in one call, an
 So nothing is ever waited for that could not happen:
 
 * a task that fails or is aborted gives up the floor like one that ends;
-* a task that waits for tasks of its own does not count among those in flight, so there is always room for these;
+* a task that waits for tasks of its own, or runs between their results, does not count among those in flight, so there
+  is always room for these;
+* tasks that outlive the call they belong to are trained to their end;
 * if a task keeps the floor for long without an event, be it slow or held up by something that only a waiting task can
   release, the others go on without it.
 
