@@ -31,10 +31,12 @@ from torch import Tensor, nn
 
 from sklreg._batched import device_of_block, hold_once, train_all_here
 from sklreg._callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
+from sklreg._device import resolve_device
 from sklreg._holdout import hold_out
 from sklreg._inputs import learn_input_map
 from sklreg._parameters import CONSTRAINTS
 from sklreg._random import seed_of
+from sklreg._warnings import warn_user
 from sklreg.engine import (
     ACTIVATIONS,
     AS_GIVEN,
@@ -701,7 +703,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     ) -> Job:
         """Translate parameters and samples for the engine; a ``single_pass`` is one epoch outside any schedule."""
         wanted = (device_of_block() if self.device == "auto" else None) or self.device
-        device = _resolve_device(wanted, type(self).__name__)
+        device = resolve_device(wanted, type(self).__name__)
         dtype = self._resolve_dtype(train_table.X, device)
         train_set = self._drawn(train_table, seed).to_samples(units, dtype)
         if train_table.loss_weight is not None and np.ptp(train_table.loss_weight) > 0:
@@ -877,12 +879,11 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     def _warn_of_divergence(self, result: Result) -> None:
         if result.diverged:
             whose = " (its own, or those of a member it stops with)" if self.early_stopping == "ensemble" else ""
-            warnings.warn(
+            warn_user(
                 f"{type(self).__name__} diverged in epoch {len(result.history)}: loss or weights{whose} were no longer "
                 f"finite. The weights of epoch {result.best_iter} (0 is before training) are kept. Lower "
                 "learning_rate_init or the penalties, scale the inputs, or set max_grad_norm.",
                 ConvergenceWarning,
-                stacklevel=2,
             )
 
     def _set_fitted(self, result: Result, units: OutputUnits) -> None:
@@ -1074,7 +1075,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     ) -> Array:
         """Return for checked inputs what a function of ``(n, d)``, made of the network, gives: ``(..., n, C)``."""
         try:
-            device = _resolve_device(self.device, type(self).__name__)
+            device = resolve_device(self.device, type(self).__name__)
         except ValueError:  # fitted elsewhere
             device = torch.device("cpu")
         module = self.module_ if device.type == "cpu" else deepcopy(self.module_).to(device)
@@ -1124,23 +1125,6 @@ def _has_deleted_weights(network: nn.Sequential) -> bool:
     linear = [layer for layer in layers_of(network)[0] if isinstance(layer, nn.Linear)]
     # The output layer starts at 0, and weights of units that are never on stay there.
     return any(bool((layer.weight == 0).any()) for layer in linear[:-1] or linear)
-
-
-def _resolve_device(device: str, name: str) -> torch.device:
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        resolved = torch.device(device)
-    except RuntimeError:
-        resolved = None
-    if resolved is None or resolved.type not in ("cpu", "cuda"):
-        raise ValueError(f"The 'device' parameter of {name} must be 'auto', 'cpu', 'cuda' or 'cuda:N'. Got {device!r}.")
-    if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
-            f"The 'device' parameter of {name} is {device!r}, and torch sees {torch.cuda.device_count()} CUDA devices. "
-            "Set device='auto' to use one only where there is one."
-        )
-    return resolved
 
 
 def _to_dense(layer: nn.Module) -> nn.Module:

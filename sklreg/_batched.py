@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -18,10 +17,10 @@ import joblib
 import torch
 from joblib.parallel import FallbackToBackend, ParallelBackendBase, get_active_backend, register_parallel_backend
 
+from sklreg._device import resolve_device
 from sklreg._meeting import Aborted, Call, Meeting, current_task
 from sklreg.engine import Job, Result, share_equal_samples, train
 
-_DEVICES = re.compile(r"auto|(cpu|cuda)(:\d+)?")
 _MANY = 1024  # fits in flight, where memory and the caller set no bound
 _GRACE = 1.0  # seconds that an aborted search waits for its threads
 _COPIES = 4  # of its data that a task in flight holds: scikit-learn's slice, each transformer's output, ours
@@ -66,7 +65,7 @@ def batched_training(
     Raises
     ------
     ValueError
-        If ``max_models`` is not an int from 1 on, or ``device`` is none that an estimator takes.
+        If ``max_models`` is not an int from 1 on, or ``device`` is none, or not there.
 
     See Also
     --------
@@ -118,10 +117,8 @@ class _BackendOfCall(ParallelBackendBase):
         is_count = isinstance(max_models, Integral) and not isinstance(max_models, bool) and max_models >= 1
         if max_models is not None and not is_count:
             raise ValueError(f"max_models of batched_training must be None or an int from 1 on; got {max_models!r}.")
-        if device is not None and not (isinstance(device, str) and _DEVICES.fullmatch(device)):
-            raise ValueError(
-                f"device of batched_training must be None, 'auto', 'cpu', 'cuda' or 'cuda:N'; got {device!r}."
-            )
+        if device is not None:
+            resolve_device(device, "batched_training")
         self.max_models, self.device, self.verbose, self.meeting = max_models, device, verbose, meeting
 
     call: Call | None = None

@@ -17,6 +17,7 @@ joblib is not known here, nor what a job is.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import heapq
 import itertools
@@ -130,6 +131,7 @@ class Task:
     def __init__(self, meeting: Meeting[Any, Any], call: Call, run: Callable[[], None]) -> None:
         self.meeting, self.call, self.run = meeting, call, run
         self.has_floor = threading.Event()
+        self.n_open = 0  # tasks of its own that have not ended
         self.waits_for: list[Call] = []  # tasks of its own: one call, and generators of results that it reads besides
         self.is_in_fit = False
         self.outcome: Any = None  # of its fit
@@ -191,10 +193,11 @@ class Meeting(Generic[J, R]):
     def submit(self, call: Call, run: Callable[[], None]) -> None:
         """Add a task.  ``run`` must not raise, and must ask whether its call has been aborted in the meantime."""
         with self._lock:
-            call.n_open += 1
-            self._n_tasks += 1
+            self._count(call, 1)
             heapq.heappush(self._queue, (-call.depth, next(self._order), Task(self, call, run)))
             self._advance()
+            with contextlib.suppress(RuntimeError):  # no thread is left for it, which a fit will tell
+                self._start_trainer()
 
     def pause(self, call: Call) -> None:
         """Note that the caller waits for its tasks from now on."""
@@ -214,13 +217,14 @@ class Meeting(Generic[J, R]):
                 call.warnings.install()
         elif call.parent is current_task():
             with self._lock:
-                call.parent.waits_for.remove(call)
+                if call in call.parent.waits_for:  # else another thread began to read
+                    call.parent.waits_for.remove(call)
                 if call.parent.has_open_tasks:  # of a generator that it goes on reading
                     return
                 if not call.parent.has_floor.is_set():
                     self._ask_for_floor(call.parent)
                     self._advance()
-            self._wait_for_floor(call.parent)
+            call.parent.has_floor.wait()
 
     def close(self, call: Call, timeout: float | None) -> None:
         """End a call; after the outermost one no thread is left, unless it outlives ``timeout`` seconds."""
@@ -258,8 +262,7 @@ class Meeting(Generic[J, R]):
         for task in not_begun:
             task.run()
             with self._lock:
-                task.call.n_open -= 1
-                self._count_end()
+                self._count(task.call, -1)
 
     # Called by tasks ------------------------------------------------------------------------------------------
 
@@ -268,15 +271,12 @@ class Meeting(Generic[J, R]):
         with self._lock:
             if task.call.is_aborted():
                 raise Aborted
-            if self._trainer is None:
-                trainer = threading.Thread(target=self._train_rounds, name="sklreg-train", daemon=True)
-                trainer.start()
-                self._trainer = trainer
+            self._start_trainer()
             task.is_in_fit = True
             self._wait(task, job)
             self._leave_floor(task)
             self._advance()
-        self._wait_for_floor(task)
+        task.has_floor.wait()
         with self._lock:
             task.is_in_fit = False
             outcome, task.outcome = task.outcome, None
@@ -323,9 +323,21 @@ class Meeting(Generic[J, R]):
             self._size = 0.0
             self._is_due.notify()
 
+    def _go_on_without_the_slow(self) -> None:
+        """Count no longer on who has had the floor for long, if somebody waits."""
+        is_held_up = self._ready or self._waiting or any(task.n_open > 0 for task in self._on_floor)
+        if is_held_up and time.monotonic() - self._last_event >= self._patience:
+            # It may need what a waiting task holds, or wait in a thread of its own for its tasks.  If not, and every
+            # task takes that long, the next time shall be later, so that more of them meet.
+            self._patience *= 2
+            self._slow |= self._on_floor
+            self._on_floor.clear()
+            self._is_submitting = False
+            self._advance()
+
     def _next(self) -> tuple[int, int, Task] | None:
         """Take a task from the queue, if one may start."""
-        n_active = len(self._on_floor) + len(self._slow)
+        n_active = len(self._on_floor) + sum(task.n_open == 0 for task in self._slow)
         n_jobs = len(self._waiting) + n_active  # each active task may come to one
         has_room = not self._waiting or self._size * (n_jobs + 1) / len(self._waiting) < self._max_size
         if (
@@ -337,6 +349,12 @@ class Meeting(Generic[J, R]):
         ):
             return heapq.heappop(self._queue)
         return None
+
+    def _start_trainer(self) -> None:
+        if self._trainer is None:
+            trainer = threading.Thread(target=self._train_rounds, name="sklreg-train", daemon=True)
+            trainer.start()
+            self._trainer = trainer
 
     def _start(self, entry: tuple[int, int, Task]) -> bool:
         """Start a task in a thread of its own, if the system has one; else it goes back to the queue."""
@@ -373,8 +391,7 @@ class Meeting(Generic[J, R]):
             self._leave_floor(task)
             task.waits_for.clear()  # a generator that nobody has read to its end
             call, parent = task.call, task.call.parent
-            call.n_open -= 1
-            self._count_end()
+            self._count(call, -1)
             goes_on = parent is not None and call in parent.waits_for and not parent.has_open_tasks
             if parent is not None and goes_on and not (parent.is_in_fit or parent.has_floor.is_set()):
                 self._give_floor(parent)  # goes on at once, and may come to a fit
@@ -384,8 +401,12 @@ class Meeting(Generic[J, R]):
             self._advance()
         return None if entry is None else entry[2]
 
-    def _count_end(self) -> None:
-        self._n_tasks -= 1
+    def _count(self, call: Call, n: int) -> None:
+        """Count tasks that are added, or end."""
+        call.n_open += n
+        if call.parent is not None:
+            call.parent.n_open += n
+        self._n_tasks += n
         if self._is_closed and self._n_tasks == 0:
             self._is_due.notify()
 
@@ -394,7 +415,8 @@ class Meeting(Generic[J, R]):
             with self._lock:
                 # After the end, there may be tasks whose results nobody waits for any more.
                 while not (self._in_training or (self._is_closed and self._n_tasks == 0)):
-                    self._is_due.wait()
+                    if not self._is_due.wait(self._patience):
+                        self._go_on_without_the_slow()
                 members = self._in_training
             if not members:
                 return
@@ -416,15 +438,3 @@ class Meeting(Generic[J, R]):
                 task.outcome = Aborted() if task.call.is_aborted() else outcome
                 self._ask_for_floor(task)
             self._advance()
-
-    def _wait_for_floor(self, task: Task) -> None:
-        while not task.has_floor.wait(self._patience):
-            with self._lock:
-                if not self._in_training and time.monotonic() - self._last_event >= self._patience:
-                    # Whoever has the floor may need what a waiting task holds.  If not, and every task takes that long,
-                    # the next time shall be later, so that more of them meet.
-                    self._patience *= 2
-                    self._slow |= self._on_floor
-                    self._on_floor.clear()
-                    self._is_submitting = False
-                    self._advance()

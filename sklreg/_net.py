@@ -765,7 +765,7 @@ class BaseRegularizedNet(NeuralNet):
         targets = y_true if isinstance(y_true, Targets) else self._targets(y_true, output, training)
         strength = self.label_smoothing if training and self.label_smoothing else 0.0
         smoothing = output.new_tensor(strength) if strength else None
-        criterion = getattr(self.criterion_, "_orig_mod", self.criterion_)
+        criterion = self._plain_criterion
         loss: Tensor
         if isinstance(criterion, self._own_criterion):
             loss = self.criterion_(output, targets.values.to(output.dtype), smoothing)
@@ -783,6 +783,12 @@ class BaseRegularizedNet(NeuralNet):
             )
         of_samples = as_columns(loss).flatten(1).mean(1)
         return (of_samples * targets.weight.to(loss.dtype)).mean()
+
+    @property
+    def _plain_criterion(self) -> nn.Module:
+        """The criterion as it is without ``compile``."""
+        criterion: nn.Module = getattr(self.criterion_, "_orig_mod", self.criterion_)
+        return criterion
 
     def _step_optimizer(self, step_fn: Callable[[], Tensor] | None) -> None:
         """Take a step of every optimizer, with the penalties around it."""
@@ -857,7 +863,7 @@ class BaseRegularizedNet(NeuralNet):
             raise AttributeError(f"{type(self).__name__} has no {attribute} before it is fitted.")
 
     def _get_predict_nonlinearity(self) -> Callable[[Tensor], Tensor]:
-        criterion = getattr(self.criterion_, "_orig_mod", self.criterion_)
+        criterion = self._plain_criterion
         if self.predict_nonlinearity == "auto" and isinstance(criterion, self._criteria_of_outputs):
             return self._to_probabilities
         nonlinearity: Callable[[Tensor], Tensor] = super()._get_predict_nonlinearity()

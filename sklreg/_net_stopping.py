@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from copy import deepcopy
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import Callback
 
+from sklreg._warnings import warn_user
 from sklreg.engine import EarlyStopping
 
 
@@ -60,12 +60,11 @@ class BestEpoch(Callback):
             net.module_.load_state_dict(self.best_state_)
         self.best_state_ = None
         if self.diverged_:
-            warnings.warn(
+            warn_user(
                 f"{type(net).__name__} diverged in epoch {len(net.history)}: loss or weights were no longer finite. "
                 f"The weights of epoch {net.best_iter_} (0 is before training) are kept. Lower lr or the penalties, "
                 "or scale the inputs.",
                 ConvergenceWarning,
-                stacklevel=2,
             )
 
 

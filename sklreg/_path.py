@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
@@ -17,6 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklreg._alpha_max import Pull, l1_max
 from sklreg._base import Table, _layer_sizes, on_cpu_unless_told
 from sklreg._batched import train_all_here
+from sklreg._warnings import warn_user
 from sklreg.elastic_net import ElasticNetMixin, ElasticNetMLP, ElasticNetMLPClassifier
 from sklreg.engine import Job
 
@@ -266,12 +266,11 @@ def fit_together(groups: Sequence[Rows], owner: str) -> list[list[ElasticNetMixi
     fitted = [model for members in models for model in members]
     diverged = sorted({model.alpha for model, result in zip(fitted, results, strict=True) if result.diverged})
     if diverged:
-        warnings.warn(
+        warn_user(
             f"{owner}: {sum(result.diverged for result in results)} of {len(results)} fits diverged, with alpha from "
             f"{diverged[0]:.3g} to {diverged[-1]:.3g}; they are as they were after their best epoch. Lower "
             "learning_rate_init, scale the inputs, or set max_grad_norm.",
             ConvergenceWarning,
-            stacklevel=3,
         )
     return models
 
@@ -280,13 +279,12 @@ def warn_unless_empty(model: ElasticNetMixin, alphas: int | Array, owner: str) -
     """Warn if the first network of a path still has features, where the path was to begin without any."""
     n_left = int(np.count_nonzero(model.feature_importances_))
     if n_left and isinstance(alphas, int) and model.alpha > _LEAST_ALPHA:
-        warnings.warn(
+        warn_user(
             f"{owner}: at the greatest alpha, where no weight is worth its penalty, {n_left} of "
             f"{model.n_features_in_} features are left. Training was too short to drop them"
             f"{' (early_stopping keeps early weights)' if model.early_stopping else ''}, so that features enter the "
             "path by chance. Raise max_iter or learning_rate_init, lower batch_size, or set early_stopping=False.",
             ConvergenceWarning,
-            stacklevel=3,
         )
 
 
@@ -325,11 +323,9 @@ def alpha_grid(
         )
     greatest = alpha_max(model, table, l1_ratio)
     if greatest <= _LEAST_ALPHA:
-        warnings.warn(
+        warn_user(
             f"{owner} has no alphas to place: no input says anything of this target, which is constant "
             f"perhaps. All are {_LEAST_ALPHA:g}, which drops nothing, so there is nothing to select by.",
-            UserWarning,
-            stacklevel=2,
         )
         return np.full(alphas, _LEAST_ALPHA)
     return np.geomspace(greatest, greatest * eps, num=alphas)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -23,6 +22,7 @@ from sklreg._parameters import (
     document,
 )
 from sklreg._regressor import IncrementalMLPRegressor
+from sklreg._warnings import warn_user
 from sklreg.engine import Ensemble, SelectInputs
 
 
@@ -73,11 +73,9 @@ class ElasticNetMixin(BaseRegularizedMLP):
         if n_empty:
             of_members = "" if len(members) == 1 else f" in {n_empty} of its {len(members)} networks"
             who = "it predicts" if n_empty == len(members) else "these predict"
-            warnings.warn(
+            warn_user(
                 f"{type(self).__name__} has dropped all {self.n_features_in_} features{of_members}: {who} the same for "
                 "every sample, what is known without inputs. Lower alpha (or l1_ratio) to keep some.",
-                UserWarning,
-                stacklevel=2,
             )
 
     @property

@@ -204,7 +204,7 @@ class RegularizedNetClassifier(BaseRegularizedNet, NeuralNetClassifier):
 
     def _for_criterion(self, targets: Targets, output: Tensor, smoothing: Tensor | None) -> Tensor:
         if smoothing is None and targets.codes is not None:
-            if isinstance(getattr(self.criterion_, "_orig_mod", self.criterion_), nn.BCEWithLogitsLoss):
+            if isinstance(self._plain_criterion, nn.BCEWithLogitsLoss):
                 n_classes, n_outputs = targets.values.shape[1], as_columns(output).shape[1]
                 if n_outputs != 1 or n_classes > 2:
                     raise ValueError(

@@ -391,6 +391,21 @@ def test_a_generator_that_is_collected_as_garbage_in_the_middle_of_what_is_locke
             assert Parallel()(delayed(task)() for _ in range(4)) == [3] * 4
 
 
+def test_a_task_that_reads_on_what_another_thread_has_begun_to_read(monkeypatch):
+    monkeypatch.setattr(sklreg._meeting, "LONG_WITHOUT_EVENT", 0.1)  # the task waits for a thread of its own
+
+    def task():
+        results = Parallel(return_as="generator")(delayed(slower_fit)(1, n) for n in (1, 2, 3))
+        first = []
+        reader = threading.Thread(target=lambda: first.append(next(results)))
+        reader.start()
+        reader.join()
+        return [*first, *results, fit(max_iter=4)]
+
+    with batched_training():
+        assert Parallel(n_jobs=2)(delayed(task)() for _ in range(2)) == [[1, 2, 3, 4]] * 2
+
+
 @pytest.mark.parametrize("max_models", [None, 1, 2])
 def test_a_task_that_starts_others_between_the_results_of_its_own(max_models):
     def task(k):
@@ -565,7 +580,7 @@ def test_a_bound_that_is_no_count_is_refused(max_models):
 
 
 def test_a_device_that_is_not_there_is_refused_before_training():
-    with batched_training(device="cuda:99"), pytest.raises(ValueError, match="device"):
+    with pytest.raises(ValueError, match="device"), batched_training(device="cuda:99"):
         cross_val_score(net(), X, y, error_score="raise")
     with batched_training(device="cpu"):
         assert np.isfinite(cross_val_score(net(), X, y)).all()

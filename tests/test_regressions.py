@@ -334,6 +334,7 @@ def test_a_fold_without_a_class_takes_the_weights_of_all():
     assert np.isfinite(cross_val_score(model, X, y_rare, cv=KFold(3), error_score="raise")).all()
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_several_labels_may_be_sparse_where_folds_are_made():
     labels = np.c_[y, X[:, 0] > 0].astype(int)
     model = ElasticNetMLPClassifierCV(alphas=2, cv=2, **FAST)
@@ -361,9 +362,9 @@ def test_equal_weights_are_no_weights_to_the_bit(model, weight):
         assert_array_equal(of_plain, of_weighted)
 
 
-@pytest.mark.parametrize("device", ["gpu", 0, "cuda:"])
-def test_a_device_that_no_estimator_takes_is_refused_where_the_block_begins(device):
-    with pytest.raises(ValueError, match="device of batched_training must be"), batched_training(device=device):
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:99"])
+def test_a_device_that_is_none_or_not_there_is_refused_where_the_block_begins(device):
+    with pytest.raises(ValueError, match="'device' parameter of batched_training"), batched_training(device=device):
         pass
 
 
@@ -417,3 +418,20 @@ def test_with_batch_normalization_a_row_is_a_fit_also_where_folds_differ_in_size
     alone = cross_val_score(model, inputs, values)
     with batched_training():
         assert_allclose(cross_val_score(model, inputs, values), alone, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "warns",
+    [
+        lambda: RegularizedMLPRegressor((8,), solver="sgd", learning_rate_init=1e9, max_iter=3).fit(X, target),
+        lambda: ElasticNetMLP((), alpha=1e3, early_stopping=False, learning_rate_init=0.1).fit(X, target),
+        lambda: ElasticNetMLPCV(alphas=2, cv=2, **{**FAST, "max_iter": 1}).fit(X, target),
+        lambda: elastic_net_mlp_path(X, target, alphas=2, **{**FAST, "max_iter": 1}),
+        lambda: elastic_net_mlp_path(X, np.ones(200), alphas=2, **FAST),
+    ],
+    ids=["divergence", "no feature", "no empty network, folds", "no empty network", "constant target"],
+)
+def test_a_warning_points_to_the_line_that_it_is_about(warns):
+    with pytest.warns(UserWarning, match="MLP|mlp") as told:
+        warns()
+    assert {warning.filename for warning in told} == {__file__}

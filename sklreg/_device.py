@@ -1,0 +1,29 @@
+"""Where to compute."""
+
+from __future__ import annotations
+
+import torch
+
+
+def resolve_device(device: str, name: str) -> torch.device:
+    """Return the device that a parameter of ``name`` asks for.
+
+    Raises
+    ------
+    ValueError
+        If it is none, or not there.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError:
+        resolved = None
+    if resolved is None or resolved.type not in ("cpu", "cuda"):
+        raise ValueError(f"The 'device' parameter of {name} must be 'auto', 'cpu', 'cuda' or 'cuda:N'. Got {device!r}.")
+    if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"The 'device' parameter of {name} is {device!r}, and torch sees {torch.cuda.device_count()} CUDA devices. "
+            "Set device='auto' to use one only where there is one."
+        )
+    return resolved
