@@ -40,6 +40,7 @@ from sklreg._warnings import warn_user
 from sklreg.engine import (
     ACTIVATIONS,
     AS_GIVEN,
+    LOSSES,
     PASSES_AT_ONCE,
     Committee,
     CSRRows,
@@ -72,15 +73,10 @@ from sklreg.engine import (
 
 Array = NDArray[Any]
 F = TypeVar("F", bound=Callable[..., Any])
+# What training sets: dropped before a refit, and copied from a member.
 _FITTED = (
-    "module_",
-    "estimators_",
-    "history_",
-    "best_iter_",
-    "_output_units",
-    "_made_with_bins",
-    "_passes",
-)  # by training
+    "module_", "estimators_", "history_", "best_iter_", "_diverged", "_output_units", "_made_with_bins", "_passes",
+)  # fmt: skip
 _OF_ONE_NETWORK = frozenset(
     ("coefs_", "intercepts_", "skip_coef_", "history_", "best_iter_", "loss_curve_", "validation_scores_",
      "best_validation_score_")
@@ -149,6 +145,11 @@ class Table(NamedTuple):
             weight = torch.from_numpy(np.maximum(relative, _LEAST_WEIGHT)).to(dtype)  # not 0 in single precision
         return Samples(_to_rows(self.X, numpy_dtype), torch.from_numpy(y).to(dtype), weight)
 
+    def mean_loss(self, outputs: Array, loss: str) -> float:
+        """Return the mean loss of outputs ``(n, C)`` or ``(1, C)``."""
+        output, target = (torch.from_numpy(a.astype(np.float64)) for a in (outputs, self.targets))
+        return float(np.average(LOSSES[loss].value(output, target).sum(-1).numpy(), weights=self.loss_weight))
+
 
 class Passes(NamedTuple):
     """What ``partial_fit`` remembers between its passes."""
@@ -202,6 +203,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     estimators_: list[Self]
     history_: list[dict[str, float]]
     best_iter_: int
+    _diverged: bool
     _output_units: OutputUnits
     _made_with_bins: int | None
 
@@ -350,7 +352,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             of_member = split or member._split(table, X_val, y_val, sample_weight_val, member_seed)
             job = member._first_job(*of_member, member_seed, start=start)
             if split is None or k == 0:  # else it has been asked of the same samples
-                member._check_scoring(of_member[1])
+                member._check_watched(job.score, of_member[1])
             name = type(self).__name__ + (f" (member {k + 1} of {self.n_members})" if self.n_members > 1 else "")
             job = replace(job, committee=committee, on_epoch=member._epoch_listener(job.units, tasks, name))
             # At once, as a copy of the samples is let go before the next one is made.
@@ -422,10 +424,10 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         return job, Passes(passes.seed, passes.n_passes + 1, self.solver, None)
 
     def _keep_pass(self, result: Result, units: OutputUnits, passes: Passes) -> None:
-        history = self.__dict__.get("history_", [])
-        self._keep(result, units)
-        self.history_ = [*history, {**result.history[0], "epoch": float(len(history) + 1)}]
-        self.best_iter_ = len(self.history_)
+        history, kept = self.__dict__.get("history_", []), self.__dict__.get("best_iter_", 0)
+        n_before = len(history)
+        history = [*history, {**result.history[0], "epoch": float(n_before + 1)}]
+        self._keep(replace(result, history=history, best_iter=kept if result.diverged else n_before + 1), units)
         self._passes = passes._replace(optimizer_state=result.optimizer_state)
 
     # Members --------------------------------------------------------------------------------------------------
@@ -447,12 +449,16 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     def _as_member(self, random_state: Any, fitted: Self | None = None) -> Self:
         """Return an estimator of one network, with the weights of ``fitted`` or without any."""
         member = copy(self)
-        for name in _FITTED:
-            member.__dict__.pop(name, None)
-            if fitted is not None and name in fitted.__dict__:
-                setattr(member, name, fitted.__dict__[name])
+        member._take_fitted(fitted)
         member.n_members, member.random_state = 1, random_state
         return member
+
+    def _take_fitted(self, other: BaseRegularizedMLP | None) -> None:
+        """Have what training has set in ``other``, and nothing else of the kind."""
+        for name in _FITTED:
+            self.__dict__.pop(name, None)
+            if other is not None and name in other.__dict__:
+                setattr(self, name, other.__dict__[name])
 
     def _check_number_of(self, previous: Sequence[Self]) -> None:
         if previous and len(previous) != self.n_members:
@@ -464,8 +470,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     def _gather(self, members: list[Self]) -> None:
         """Let the fitted members predict as one."""
         if members[0] is not self:
-            for name in _FITTED:
-                self.__dict__.pop(name, None)
+            self._take_fitted(None)
             self._output_units, self._made_with_bins = members[0]._output_units, members[0]._made_with_bins
             self.estimators_ = members
             self.module_ = Ensemble([member.module_ for member in members], self._loss())
@@ -833,14 +838,26 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
 
         return score
 
-    def _check_scoring(self, table: Table | None) -> None:
-        """Score perfect predictions before training: what the validation set does not allow shows now."""
-        score = None if table is None else self._score_function(table)
-        if score is None or table is None:
-            return
+    def _check_watched(self, score: Callable[[Array], float] | None, table: Table | None) -> None:
+        """Refuse a score that early stopping cannot watch."""
+        if score is not None and table is not None:
+            self._check_score(
+                score,
+                table,
+                f"the validation set of {len(table.targets)} samples",
+                "early stopping cannot watch it. Hold out more (validation_fraction) or pass X_val and y_val with "
+                "samples of every class.",
+            )
+
+    def _check_score(self, score: Callable[[Array], float], table: Table, where: str, consequence: str) -> None:
+        """Score perfect predictions of ``table`` before training: what its samples do not allow shows now."""
+        of_what = f"{type(self).__name__}: scoring={self.scoring!r}"
         with warnings.catch_warnings(record=True) as complaints:
             warnings.simplefilter("always")
-            value = score(self._perfect_outputs(table.targets))
+            try:
+                value = score(self._perfect_outputs(table.targets))
+            except ValueError as error:
+                raise ValueError(f"{of_what} cannot judge {where} ({error}), so {consequence}") from error
         # Metrics say so where they are not defined; what else warns is the scorer's own concern.
         of_metrics = os.path.dirname(sklearn.metrics.__file__)
         reasons = [
@@ -851,10 +868,8 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         ]
         if reasons or np.isnan(value) or value == -np.inf:
             raise ValueError(
-                f"{type(self).__name__}: scoring={self.scoring!r} gives {value} for perfect predictions of the "
-                f"validation set of {len(table.targets)} samples ({'; '.join(reasons) or 'not a number'}), so early "
-                "stopping cannot watch it. Hold out more "
-                "(validation_fraction) or pass X_val and y_val with samples of every class."
+                f"{of_what} gives {value} for perfect predictions of {where} "
+                f"({'; '.join(reasons) or 'not a number'}), so {consequence}"
             )
 
     def _epoch_listener(
@@ -890,6 +905,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         self.module_ = result.module
         self.history_ = result.history
         self.best_iter_ = result.best_iter
+        self._diverged = result.diverged
         self._output_units = units
         self._made_with_bins = getattr(self, "n_bins", None)
         for name in ("_passes", "estimators_"):
@@ -1074,10 +1090,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         n_passes: int = 1,
     ) -> Array:
         """Return for checked inputs what a function of ``(n, d)``, made of the network, gives: ``(..., n, C)``."""
-        try:
-            device = resolve_device(self.device, type(self).__name__)
-        except ValueError:  # fitted elsewhere
-            device = torch.device("cpu")
+        device = resolve_device(self.device, type(self).__name__, if_absent="cpu")
         module = self.module_ if device.type == "cpu" else deepcopy(self.module_).to(device)
         function = function_of(module)
         weight = next(module.parameters())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from abc import abstractmethod
+from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Mapping
 from copy import copy, deepcopy
 from dataclasses import dataclass
@@ -70,7 +70,7 @@ class Training:
     class_weight: dict[bool, Tensor | None]  # (n_classes,) of training and validation, with mean 1 over the samples
 
 
-class BaseRegularizedNet(NeuralNet):
+class BaseRegularizedNet(NeuralNet, metaclass=ABCMeta):
     """Base class of the nets; do not use it directly.
 
     skorch keeps all attributes without a trailing underscore for parameters, so what is private here ends with one.

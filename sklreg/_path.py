@@ -227,7 +227,7 @@ class Rows(NamedTuple):
         """Prepare the fits."""
         split = model._split(table, None, None, None, seed)
         job = model._first_job(*split, seed)
-        model._check_scoring(split[1])
+        model._check_watched(job.score, split[1])
         return cls(model, job, list(strengths))
 
     def models(self) -> list[ElasticNetMixin]:

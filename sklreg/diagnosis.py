@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
@@ -15,7 +14,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklreg._base import BaseRegularizedMLP, Table
 from sklreg._techniques import TECHNIQUES, has_hidden_layers, has_use_for, techniques_on
-from sklreg.engine import LOSSES
 
 Array = NDArray[Any]
 _NOISY = (  # change the loss of training alone
@@ -182,7 +180,7 @@ def diagnose(
     _check_arguments(X, y, X_val, y_val, max_gap, max_loss)
     model, steps = _model_of(estimator)
     history, epoch = model.history_, model.best_iter_
-    if _has_diverged(model):
+    if model._diverged:
         return Diagnosis(
             "diverged",
             f"in epoch {len(history)} the loss or the weights were no longer finite.",
@@ -194,11 +192,11 @@ def diagnose(
     baseline, is_exact = _baseline_of_history(model), not is_classifier(model)
     if X is not None:
         table = _table(model, steps, X, y)
-        train_loss, baseline = _mean_loss(model, model._outputs(table.X), table), _constant_loss(model, table)
+        train_loss, baseline = table.mean_loss(model._outputs(table.X), model._loss()), _constant_loss(model, table)
         noisy, is_exact = [], True
     if X_val is not None:
         table_val = _table(model, steps, X_val, y_val)
-        validation_loss = _mean_loss(model, model._outputs(table_val.X), table_val)
+        validation_loss = table_val.mean_loss(model._outputs(table_val.X), model._loss())
     gap = None if validation_loss is None else (validation_loss - train_loss) / baseline
     verdict, reason, advice = _judge(
         model, train_loss, validation_loss, baseline, is_exact, noisy, is_measured=X is not None,
@@ -250,29 +248,14 @@ def _table(model: BaseRegularizedMLP, steps: Pipeline | None, X: Any, y: Any) ->
     return model._check_table(X if steps is None else steps.transform(X), y, None, reset=False)
 
 
-def _has_diverged(model: BaseRegularizedMLP) -> bool:
-    last = model.history_[-1]
-    losses_are_finite = all(math.isfinite(last[key]) for key in ("loss", "validation_loss") if key in last)
-    # Where nothing is stopped early, another epoch than the last is kept only if that one has diverged.
-    is_cut = "validation_loss" not in last and model.best_iter_ < len(model.history_)
-    return not losses_are_finite or is_cut or model.best_iter_ == 0
-
-
 # Losses ---------------------------------------------------------------------------------------------------------------
-
-
-def _mean_loss(model: BaseRegularizedMLP, outputs: Array, table: Table) -> float:
-    """Return the mean loss of outputs ``(n, C)`` or ``(1, C)``."""
-    output, target = torch.from_numpy(outputs).double(), torch.from_numpy(table.targets).double()
-    losses = LOSSES[model._loss()].value(output[None], target[None])[0].sum(dim=-1).numpy()
-    return float(np.average(losses, weights=table.loss_weight))
 
 
 def _constant_loss(model: BaseRegularizedMLP, table: Table) -> float:
     """Return the loss of the best prediction that uses no feature."""
     units, initial_output = model._units(table)
     constant = initial_output.double() * units.scale + units.offset
-    return max(_mean_loss(model, constant.numpy()[None], table), float(np.finfo(float).tiny))
+    return max(table.mean_loss(constant.numpy()[None], model._loss()), float(np.finfo(float).tiny))
 
 
 def _baseline_of_history(model: BaseRegularizedMLP) -> float:

@@ -7,7 +7,6 @@ from copy import copy
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context, is_classifier
 from sklearn.model_selection import check_cv
@@ -38,7 +37,6 @@ from sklreg._path import (
 )
 from sklreg._regressor import BaseMLPRegressor
 from sklreg.elastic_net import ElasticNetMixin, ElasticNetMLP, ElasticNetMLPClassifier
-from sklreg.engine import LOSSES
 
 Array = NDArray[Any]
 # What a table teaches an estimator before training.
@@ -48,11 +46,12 @@ _LEARNT = (
 
 
 class Fold(NamedTuple):
-    """The training and test samples of one fold, and a model that knows its classes' weights."""
+    """The training and test samples of one fold, a model that knows its classes' weights, and how it is scored."""
 
     model: ElasticNetMixin
     train: Table
     test: Table
+    score: Callable[[Array], float] | None  # of outputs for the test samples; ``None`` is their loss
 
 
 class _ElasticNetCVMixin(ElasticNetMixin):
@@ -110,7 +109,7 @@ class _ElasticNetCVMixin(ElasticNetMixin):
 
         shape = (len(ratios), len(grids[0]), len(folds))
         raws = [[model._outputs(fold.test.X) for model in models] for models, fold in zip(on_folds, folds, strict=True)]
-        by_fold = [[self._score_fold(fold, raw) for raw in of_fold] for fold, of_fold in zip(folds, raws, strict=True)]
+        by_fold = [[_score_of(fold, raw) for raw in of_fold] for fold, of_fold in zip(folds, raws, strict=True)]
         scores = np.array(by_fold).T.reshape(shape)
         self.scores_ = scores[0] if len(ratios) == 1 else scores
         self._keep_errors(raws, folds)
@@ -121,9 +120,7 @@ class _ElasticNetCVMixin(ElasticNetMixin):
         path = on_all[best[0] * n_alphas : (best[0] + 1) * n_alphas]
         self._path_alphas = grids[best[0]]
         self.feature_importances_path_ = np.stack([model.feature_importances_ for model in path], axis=1)
-        chosen = path[best[1]]
-        self.module_, self.history_, self.best_iter_ = chosen.module_, chosen.history_, chosen.best_iter_
-        self._output_units = chosen._output_units
+        self._take_fitted(path[best[1]])
         self._warn_if_nothing_is_left()
         return self
 
@@ -172,21 +169,19 @@ class _ElasticNetCVMixin(ElasticNetMixin):
         for number, (train, test) in enumerate(splits):
             self._check_fold(number, table.select(train), len(test))
             model, train_table = on_part(whole, table.select(train))
-            fold = Fold(model, train_table, model._weigh_classes(table.select(test)))
-            try:
-                perfect = self._score_fold(fold, self._perfect_outputs(fold.test.targets))
-            except ValueError as error:
-                raise ValueError(
-                    f"{type(self).__name__}: scoring={self.scoring!r} cannot judge the {len(test)} test samples of "
-                    f"fold {number}: {error} Choose folds (cv) with samples of every class, or another scoring."
-                ) from error
-            if not np.isfinite(perfect):
-                raise ValueError(
-                    f"{type(self).__name__}: scoring={self.scoring!r} gives {perfect} for perfect predictions of the "
-                    f"{len(test)} test samples of fold {number}. Choose folds (cv) with more samples"
-                    f"{' of every class' if is_classifier(self) else ''}, or another scoring."
+            test_table = model._weigh_classes(table.select(test))
+            judge = copy(model)
+            judge.scoring = self.scoring  # which the model has only where early stopping watches it, too
+            score = judge._score_function(test_table)
+            if score is not None:
+                of_every_class = " of every class" if is_classifier(self) else ""
+                self._check_score(
+                    score,
+                    test_table,
+                    f"the {len(test)} test samples of fold {number}",
+                    f"it cannot choose. Choose folds (cv) with more samples{of_every_class}, or another scoring.",
                 )
-            folds.append(fold)
+            folds.append(Fold(model, train_table, test_table, score))
         return folds
 
     def _check_fold(self, number: int, train: Table, n_test: int) -> None:
@@ -204,19 +199,6 @@ class _ElasticNetCVMixin(ElasticNetMixin):
             )
 
     # After training -------------------------------------------------------------------------------------------
-
-    def _score_fold(self, fold: Fold, raw: Array) -> float:
-        """Return the score of outputs for the test samples, greater being better."""
-        if self.scoring == "loss":
-            losses = LOSSES[fold.model._loss()].value(
-                torch.from_numpy(raw.astype(np.float64)), torch.from_numpy(fold.test.targets)
-            )
-            return -float(np.average(losses.sum(-1).numpy(), weights=fold.test.loss_weight))
-        scored = copy(fold.model)
-        scored.scoring = self.scoring
-        score = scored._score_function(fold.test)
-        assert score is not None
-        return score(raw) if np.isfinite(raw).all() else -np.inf
 
     def _keep_errors(self, raws: list[list[Array]], folds: list[Fold]) -> None:
         """Keep what there is to know of the folds besides their scores."""
@@ -255,6 +237,13 @@ class _ElasticNetCVMixin(ElasticNetMixin):
         """
         check_is_fitted(self)
         return first_to_enter(self._path_alphas, self.feature_importances_path_, k, self._penalty_groups()[1])
+
+
+def _score_of(fold: Fold, raw: Array) -> float:
+    """Return the score of outputs for the test samples, greater being better."""
+    if fold.score is None:
+        return -fold.test.mean_loss(raw, fold.model._loss())
+    return fold.score(raw) if np.isfinite(raw).all() else -np.inf
 
 
 @document(

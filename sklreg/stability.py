@@ -183,7 +183,7 @@ class StabilitySelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
         counts = np.zeros(model.n_features_in_)
         for path in paths:
             # A fit that has diverged was stopped before its last epoch, and says nothing of features.
-            converged = [fitted.best_iter_ == len(fitted.history_) for fitted in path]
+            converged = [not fitted._diverged for fitted in path]
             importances = np.stack([fitted.feature_importances_ for fitted in path], axis=1) * converged
             n_entered = int(group_importances(importances, labels).any(axis=1).sum())
             if n_entered:

@@ -7,9 +7,9 @@ from copy import copy
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import make_classification, make_regression
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
@@ -168,9 +168,18 @@ def test_a_training_that_blows_up_has_diverged(data, early_stopping):
     assert "diverged" in str(diagnosis)
 
 
-def test_an_end_that_is_not_finite_has_diverged_whatever_was_kept(stopped):
-    assert diagnose(with_history(stopped, [0.5, np.inf], [0.5, np.inf], 1)).verdict == "diverged"
-    assert diagnose(with_history(stopped, [0.5, 0.4], best_iter=1, early_stopping=False)).verdict == "diverged"
+def test_a_pass_that_blows_up_has_diverged_and_the_one_before_it_is_kept(data):
+    X, y, *_ = data
+    model = RegularizedMLPRegressor((8,), solver="sgd", learning_rate_init=1e-3, batch_size=50, random_state=0)
+    for _ in range(3):
+        model.partial_fit(X, y.astype(float))
+    before = model.predict(X)
+    with pytest.warns(ConvergenceWarning, match=r"diverged in epoch 4: .* weights of epoch 3 .* are kept"):
+        model.set_params(learning_rate_init=1e300).partial_fit(X, y.astype(float))
+    assert_array_equal(model.predict(X), before)
+    assert model.best_iter_ == 3
+    assert diagnose(model).verdict == "diverged"
+    assert diagnose(model.set_params(learning_rate_init=1e-3).partial_fit(X, y.astype(float))).verdict != "diverged"
 
 
 def test_without_a_validation_set_it_cannot_tell(data):

@@ -452,6 +452,15 @@ def test_a_fold_that_a_scorer_refuses_is_named(classes):
         ElasticNetMLPClassifierCV((4,), cv=folds, scoring="roc_auc_ovr").fit(X, y)
 
 
+@pytest.mark.usefixtures("no_training")
+@pytest.mark.parametrize("scoring", ["average_precision", "f1", "recall"])
+def test_a_fold_without_positives_is_refused_where_the_scoring_needs_them(classes, scoring):
+    X, y = classes
+    folds = [(np.arange(150), np.flatnonzero(y == 0)), (np.arange(150), np.arange(150))]
+    with pytest.raises(ValueError, match=f"'{scoring}' gives .* of the .* test samples of fold 0 .*it cannot choose"):
+        ElasticNetMLPClassifierCV((4,), cv=folds, scoring=scoring).fit(X, y)
+
+
 def test_a_warm_up_without_an_l1_penalty_does_not_delay_early_stopping(regression):
     X, y = regression
     setting = {"l1_ratio": 0.0, "alpha": 0.01, "max_iter": 30, "patience": 3, "random_state": 0}

@@ -362,6 +362,13 @@ def test_equal_weights_are_no_weights_to_the_bit(model, weight):
         assert_array_equal(of_plain, of_weighted)
 
 
+def test_what_was_fitted_on_a_device_that_is_not_here_predicts_and_a_wrong_device_is_refused():
+    model = RegularizedMLPClassifier(**FAST).fit(X, y)
+    assert_array_equal(model.set_params(device="cuda:99").predict(X), model.set_params(device="cpu").predict(X))
+    with pytest.raises(ValueError, match="must be 'auto', 'cpu', 'cuda' or 'cuda:N'. Got 'cdua'"):
+        model.set_params(device="cdua").predict(X)
+
+
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:99"])
 def test_a_device_that_is_none_or_not_there_is_refused_where_the_block_begins(device):
     with pytest.raises(ValueError, match="'device' parameter of batched_training"), batched_training(device=device):
