@@ -1,4 +1,4 @@
-"""The regularizers among the parameters: what turns each off, which strengths are worth trying, where a network is."""
+"""The regularizers among the parameters: what turns each off, and which strengths are worth trying."""
 
 from __future__ import annotations
 
@@ -44,37 +44,6 @@ TECHNIQUES: dict[str, Technique] = {
     "class_weight": Technique(None),
     "max_grad_norm": Technique(None),
 }
-
-
-def find_network(estimator: Any, owner: str, prefix: str | None = None) -> tuple[str, BaseRegularizedMLP]:
-    """Return the network in an estimator, and what its parameters' names start with in those of the estimator.
-
-    ``prefix`` says which one, where there are several.  ``owner`` is who asks.
-    """
-    kind = f"the class {estimator.__name__}" if isinstance(estimator, type) else type(estimator).__name__
-    parts = {} if isinstance(estimator, type) or not hasattr(estimator, "get_params") else estimator.get_params()
-    found = {f"{name}__": part for name, part in parts.items() if isinstance(part, BaseRegularizedMLP)}
-    if isinstance(estimator, BaseRegularizedMLP):
-        found = {"": estimator}
-    if prefix is not None:
-        wanted = f"{prefix.removesuffix('__')}__" if prefix else ""
-        if wanted not in found:
-            raise ValueError(
-                f"prefix of {owner} must lead to an estimator of sklreg in {kind}; got {prefix!r}, and there are "
-                f"{sorted(found)}. Pass one of these, or None where there is one only."
-            )
-        return wanted, found[wanted]
-    if not found:
-        raise TypeError(
-            f"{owner} needs an estimator of sklreg, such as RegularizedMLPClassifier, or one that holds one, such as a "
-            f"Pipeline; got {kind}."
-        )
-    if len(found) > 1:
-        raise ValueError(
-            f"{owner} needs an estimator that holds one estimator of sklreg; {kind} holds {len(found)}: "
-            f"{sorted(found)}. Pass the one that is meant."
-        )
-    return next(iter(found.items()))
 
 
 def techniques_on(network: BaseRegularizedMLP) -> list[str]:

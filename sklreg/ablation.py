@@ -19,7 +19,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklreg._base import BaseRegularizedMLP
 from sklreg._batched import batched_training, is_in_block
-from sklreg._techniques import find_network, techniques_on, turned_off
+from sklreg._given import find_network
+from sklreg._techniques import techniques_on, turned_off
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -13,6 +13,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from sklreg._base import BaseRegularizedMLP, Table
+from sklreg._given import kind_of
 from sklreg._techniques import TECHNIQUES, has_hidden_layers, has_use_for, techniques_on
 
 Array = NDArray[Any]
@@ -230,10 +231,9 @@ def _model_of(estimator: Any) -> tuple[BaseRegularizedMLP, Pipeline | None]:
     if isinstance(estimator, Pipeline):
         model, steps = estimator.steps[-1][1], estimator[:-1] if len(estimator) > 1 else None
     if not isinstance(model, BaseRegularizedMLP):
-        kind = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
         raise TypeError(
-            f"diagnose needs a fitted estimator of sklreg, or a Pipeline that ends in one; got {kind}. Of a search, "
-            "pass best_estimator_."
+            "diagnose needs a fitted estimator of sklreg, or a Pipeline that ends in one; got "
+            f"{kind_of(model)}. Of a search, pass best_estimator_."
         )
     check_is_fitted(model)
     if len(model._members()) > 1:

@@ -212,8 +212,7 @@ class _ElasticNetCVMixin(ElasticNetMixin):
             )
         ratio, place = np.unravel_index(np.nanargmax(mean), mean.shape)
         if self.one_standard_error:
-            n_folds = scores.shape[2]
-            error = scores[ratio, place].std(ddof=1) / np.sqrt(n_folds)
+            error = standard_error(scores[ratio])[place]
             place = np.flatnonzero(mean[ratio] >= mean[ratio, place] - error)[0]
         return int(ratio), int(place)
 
@@ -237,6 +236,12 @@ class _ElasticNetCVMixin(ElasticNetMixin):
         """
         check_is_fitted(self)
         return first_to_enter(self._path_alphas, self.feature_importances_path_, k, self._penalty_groups()[1])
+
+
+def standard_error(scores: Array) -> Array:
+    """Return the standard error of the mean of ``(n_alphas, n_folds)`` scores."""
+    with np.errstate(invalid="ignore"):  # of scores that are not finite
+        return np.asarray(scores.std(axis=1, ddof=1) / np.sqrt(scores.shape[1]))
 
 
 def _score_of(fold: Fold, raw: Array) -> float:

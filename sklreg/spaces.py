@@ -9,7 +9,8 @@ import numpy as np
 from scipy import stats
 from sklearn.utils import check_random_state
 
-from sklreg._techniques import TECHNIQUES, find_network, has_use_for
+from sklreg._given import find_network
+from sklreg._techniques import TECHNIQUES, has_use_for
 from sklreg.elastic_net import ElasticNetMixin
 
 _SMALL = ("weight_decay", "alpha", "l1_ratio", "dropout")
