@@ -35,14 +35,15 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.optimize import brentq
 
+from sklreg.engine import ACTIVATIONS, smooth_labels
+
 Array = NDArray[Any]
 _CHUNK = 2**22  # numbers at once
-# The most by which an activation changes, in changes of its input; 1 for the others.
-_LIPSCHITZ = {"logistic": 0.25, "gelu": 1.129, "silu": 1.1, "mish": 1.089, "selu": 1.7581}
 
 
 class Pull(NamedTuple):
@@ -60,7 +61,7 @@ class Pull(NamedTuple):
         share = np.full(n, 1 / n) if weight is None else weight / weight.sum()
         if loss != "squared_error" and smoothing:
             n_classes = n_outputs if loss == "cross_entropy" else 2
-            targets = targets + smoothing * ((1 - targets) / (n_classes - 1) - targets)
+            targets = smooth_labels(torch.from_numpy(targets), torch.tensor(smoothing), n_classes).numpy()
         mean = share @ targets
         gradient = mean - targets
         signed, absolute = np.zeros((X.shape[1], n_outputs)), np.zeros((X.shape[1], n_outputs))
@@ -115,7 +116,7 @@ def l1_max(
         bound = np.linalg.norm(size) / np.sqrt(np.prod([len(size), *hidden_layer_sizes[:-1]]))
     else:
         bound = size.max()
-    bound *= _LIPSCHITZ.get(activation, 1.0) ** len(hidden_layer_sizes)
+    bound *= ACTIVATIONS[activation].lipschitz ** len(hidden_layer_sizes)
     return _least_price(float(linear), float(bound), len(hidden_layer_sizes) + 1, pull.loss)
 
 

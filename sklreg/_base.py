@@ -660,7 +660,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         self._check_same_options(module, layers)
         norms = {nn.BatchNorm1d: "batch", nn.LayerNorm: "layer"}
         have_norm = next((norms[type(layer)] for layer in layers if type(layer) in norms), None)
-        kinds = {type(layer) for layer in layers} & {*ACTIVATIONS.values()}
+        kinds = {type(layer) for layer in layers} & {kind.module for kind in ACTIVATIONS.values()}
         want = list(pairwise(sizes))
         if (skip is not None) != (self._penalty_groups()[0] == "hierarchical"):
             raise ValueError(
@@ -668,7 +668,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
                 f"the network was fitted {'without' if skip is None else 'with'} one. Set penalty_groups back, or "
                 "start anew by fit with warm_start=False."
             )
-        if have != want or have_norm != self.normalization or kinds - {ACTIVATIONS[self.activation]}:
+        if have != want or have_norm != self.normalization or kinds - {ACTIVATIONS[self.activation].module}:
             raise ValueError(
                 f"{type(self).__name__} cannot continue: it was fitted with layers of shape {have}, normalization="
                 f"{have_norm!r} and activation {[kind.__name__ for kind in kinds]}, and the data and parameters now "

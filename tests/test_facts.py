@@ -18,9 +18,10 @@ from torch.testing import assert_close
 
 from sklreg import ElasticNetMLP, ElasticNetMLPClassifier, RegularizedMLPClassifier, RegularizedMLPRegressor
 from sklreg.engine.data import Batch
+from sklreg.engine.layers import DropoutNoise, Network, TrainingMode
+from sklreg.engine.layout import Layout, initial_row
 from sklreg.engine.losses import LOSSES, LossOptions, smooth_labels
 from sklreg.engine.mixup import Mixup, mix
-from sklreg.engine.modules import DropoutNoise, Layout, Network, TrainingMode, initial_row
 from sklreg.engine.optim import SGD, Adam, Optimizer, schedule_factor
 from sklreg.engine.penalties import ElasticNet as ElasticNetPenalty
 from sklreg.engine.penalties import Matrix, Parts, soft_threshold

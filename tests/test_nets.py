@@ -34,7 +34,9 @@ import sklreg
 from sklreg import RegularizedMLPClassifier, RegularizedMLPRegressor, RegularizedNetClassifier, RegularizedNetRegressor
 from sklreg._random import seed_of
 from sklreg.engine import Streams
-from sklreg.engine.modules import Layout, OutputUnits, initial_row, plain_module
+from sklreg.engine.data import OutputUnits
+from sklreg.engine.layout import Layout, initial_row
+from sklreg.engine.plain import plain_module
 
 
 class Net(nn.Sequential):

@@ -5,7 +5,8 @@ It knows nothing of scikit-learn.  A fit arrives as a :class:`Job`, :func:`train
 Not a public interface: names here may change without notice.
 """
 
-from sklreg.engine.data import Batch, CSRRows, DenseRows, Rows, Samples, batch_bounds, count_batches
+from sklreg.engine.activations import ACTIVATIONS
+from sklreg.engine.data import Batch, CSRRows, DenseRows, OutputUnits, Rows, Samples, batch_bounds, count_batches
 from sklreg.engine.ensemble import Ensemble
 from sklreg.engine.inputs import (
     AS_GIVEN,
@@ -21,7 +22,7 @@ from sklreg.engine.job import Committee, Hyperparameters, Job, OptimizerState, R
 from sklreg.engine.losses import LOSSES, LossOptions, smooth_labels
 from sklreg.engine.mixup import Mixup, mix
 from sklreg.engine.module_weights import Strength, Strengths, WeightRegularizer, count_zeros, weights_of
-from sklreg.engine.modules import ACTIVATIONS, OutputUnits, WithShortcut, layers_of
+from sklreg.engine.plain import WithShortcut, layers_of
 from sklreg.engine.pruning import SelectInputs, SparseLinear, prune, with_linears
 from sklreg.engine.sampling import PASSES_AT_ONCE, ThinnedNetworks, has_dropout
 from sklreg.engine.sharing import share_equal_samples

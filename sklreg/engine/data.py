@@ -81,11 +81,18 @@ class CSRRows(NamedTuple):
         return [self.indptr, self.indices, self.values]
 
 
+class OutputUnits(NamedTuple):
+    """The units in which a network is trained: its target is ``(target - offset) / scale``, each ``(C,)``."""
+
+    scale: Tensor
+    offset: Tensor
+
+
 @dataclass(frozen=True)
 class Samples:
     """Inputs, targets and weights of ``n`` samples.
 
-    ``y`` is ``(n, C)``: one-hot or 0/1 for classification, in units of the job's ``output_scale`` for regression.
+    ``y`` is ``(n, C)``: one-hot or 0/1 for classification, in the job's ``units`` for regression.
     ``weight`` is ``(n,)`` with mean 1, or ``None`` for equal weights.
     """
 

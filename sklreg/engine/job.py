@@ -11,9 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sklreg.engine.data import Samples
+from sklreg.engine.data import OutputUnits, Samples
 from sklreg.engine.inputs import AS_GIVEN, InputMap
-from sklreg.engine.modules import OutputUnits
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sklreg.engine.inputs import PiecewiseLinear, RobustScaling
-from sklreg.engine.modules import WithShortcut, WithSkip, layers_of, linear_of
+from sklreg.engine.plain import WithShortcut, WithSkip, layers_of, linear_of
 
 
 class SelectInputs(nn.Module):

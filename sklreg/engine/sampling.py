@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sklreg.engine.ensemble import Ensemble
-from sklreg.engine.modules import StochasticDepth, WithShortcut, WithSkip
+from sklreg.engine.plain import StochasticDepth, WithShortcut, WithSkip
 
 PASSES_AT_ONCE = 16  # bounds the memory; another number would draw other networks
 

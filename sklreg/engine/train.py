@@ -23,17 +23,10 @@ from sklreg.engine.corruption import InputNoise, SwapNoise
 from sklreg.engine.data import Batch, Buffer, Pool, batch_bounds, chunks, stack
 from sklreg.engine.ensemble import mean_output
 from sklreg.engine.job import Job, OptimizerState, Result, Static
+from sklreg.engine.layers import DropoutNoise, Network, TrainingMode
+from sklreg.engine.layout import Layout, initial_row
 from sklreg.engine.losses import LOSSES, PLAIN, LossOptions
 from sklreg.engine.mixup import CutMix, Mixup
-from sklreg.engine.modules import (
-    DropoutNoise,
-    Layout,
-    Network,
-    TrainingMode,
-    initial_row,
-    plain_module,
-    row_of_module,
-)
 from sklreg.engine.optim import OPTIMIZERS, Optimizer, schedule_factor
 from sklreg.engine.penalties import (
     Block,
@@ -45,6 +38,7 @@ from sklreg.engine.penalties import (
     Penalty,
     project_max_norm,
 )
+from sklreg.engine.plain import plain_module, row_of_module
 from sklreg.engine.plan import are_side_by_side, flops_of_step, halves, plan
 from sklreg.engine.stopping import EarlyStopping
 from sklreg.engine.streams import Streams

@@ -6,11 +6,18 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from sklreg.engine.activations import ACTIVATIONS
+from sklreg.engine.layers import DropoutNoise, Network, TrainingMode
+from sklreg.engine.layout import Layout, initial_row
 from sklreg.engine.losses import LOSSES, LossOptions
-from sklreg.engine.modules import ACTIVATIONS, DropoutNoise, Layout, Network, TrainingMode, initial_row
 from sklreg.engine.streams import Streams
 
 CPU = torch.device("cpu")
+
+
+def parameter_names(layout):
+    """Return the names of what is trained."""
+    return [name for name, span in layout.spans.items() if span.stop <= layout.n_params]
 
 
 def network(n_models, normalization, activation):
@@ -20,7 +27,7 @@ def network(n_models, normalization, activation):
     ]
     state = torch.cat(rows)
     torch.manual_seed(0)
-    for name in layout.parameter_names():
+    for name in parameter_names(layout):
         view = layout.view(state, name)
         view += 0.3 * torch.randn_like(view)
     return layout, state, Network(layout, activation, state)
@@ -30,7 +37,7 @@ def by_autograd(layout, state, activation, X, weight, masks, downstream):
     """Return the gradient of every parameter of every model, from torch's own operations."""
     gradients = []
     for k in range(len(state)):
-        t = {name: layout.view(state, name)[k].clone().requires_grad_() for name in layout.parameter_names()}
+        t = {name: layout.view(state, name)[k].clone().requires_grad_() for name in parameter_names(layout)}
         x = X[k]
         for i in range(layout.n_layers):
             x = x @ t[f"weight{i}"] + t[f"bias{i}"]
@@ -44,7 +51,7 @@ def by_autograd(layout, state, activation, X, weight, masks, downstream):
                 x = (x - mean) / (var + 1e-5).sqrt() * t[f"norm_scale{i}"] + t[f"norm_shift{i}"]
             elif layout.normalization == "layer":
                 x = torch.nn.functional.layer_norm(x, x.shape[-1:]) * t[f"norm_scale{i}"] + t[f"norm_shift{i}"]
-            x = ACTIVATIONS[activation]()(x)
+            x = ACTIVATIONS[activation].module()(x)
             if masks is not None:
                 x = x * masks[i][k]
         gradients.append(dict(zip(t, torch.autograd.grad((x * downstream[k]).sum(), list(t.values())), strict=True)))
@@ -64,7 +71,7 @@ def test_gradient_is_autograds(activation, normalization, n_models, weighted):
     net.forward(X, TrainingMode(None, None, [11], weight, 0))
     net.backward(downstream)
     expected = by_autograd(layout, state, activation, X, weight, None, downstream)
-    for name in layout.parameter_names():
+    for name in parameter_names(layout):
         assert_close(layout.view(net.gradient, name), torch.stack([e[name] for e in expected]))
     assert torch.equal(before, state[:, : layout.n_params])
 
@@ -81,7 +88,7 @@ def test_gradient_passes_only_what_dropout_let_through(activation, normalization
     noise = DropoutNoise(rate, [Streams(0, CPU)], [0, 0], "dropout")
     masks = [noise.masks(torch.empty(2, 9, h, dtype=torch.float64), [9])[0].values for h in (7, 4)]
     expected = by_autograd(layout, state, activation, X, None, masks, downstream)
-    for name in layout.parameter_names():
+    for name in parameter_names(layout):
         assert_close(layout.view(net.gradient, name), torch.stack([e[name] for e in expected]))
 
 

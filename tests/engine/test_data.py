@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 from sklreg.engine.data import Batch, Buffer, CSRRows, DenseRows, Samples, batch_bounds, chunks, count_batches, stack
-from sklreg.engine.modules import DropoutNoise
+from sklreg.engine.layers import DropoutNoise
 from sklreg.engine.streams import Streams
 
 CPU = torch.device("cpu")

@@ -15,7 +15,8 @@ from torch import nn
 from torch.testing import assert_close
 
 from sklreg.engine import Committee, CSRRows, batch_bounds, train
-from sklreg.engine.modules import Layout, initial_row, plain_module
+from sklreg.engine.layout import Layout, initial_row
+from sklreg.engine.plain import plain_module
 from sklreg.engine.streams import Streams
 
 module_of_train = sys.modules["sklreg.engine.train"]  # the package's name for it is the function's

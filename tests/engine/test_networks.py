@@ -7,18 +7,11 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from sklreg.engine.modules import (
-    ACTIVATIONS,
-    DoubleGelu,
-    Layout,
-    Network,
-    OutputUnits,
-    TrainingMode,
-    batch_statistics,
-    initial_row,
-    plain_module,
-    row_of_module,
-)
+from sklreg.engine.activations import ACTIVATIONS, DoubleGelu
+from sklreg.engine.data import OutputUnits
+from sklreg.engine.layers import Network, TrainingMode, batch_statistics
+from sklreg.engine.layout import Layout, initial_row
+from sklreg.engine.plain import plain_module, row_of_module
 from sklreg.engine.stopping import EarlyStopping
 from sklreg.engine.streams import Streams
 
@@ -142,3 +135,11 @@ def test_a_score_that_is_not_finite_is_never_the_best():
         assert not stopping.update(torch.tensor([score]), state + epoch, epoch).item()
     assert stopping.best_iter.item() == 3
     assert stopping.best_state.item() == 3
+
+
+@pytest.mark.parametrize("activation", list(ACTIVATIONS))
+def test_no_activation_changes_by_more_than_its_lipschitz_constant(activation):
+    x = torch.linspace(-10, 10, 200_001, dtype=torch.float64, requires_grad=True)
+    ACTIVATIONS[activation].module()(x).sum().backward()
+    greatest, lipschitz = x.grad.abs().max().item(), ACTIVATIONS[activation].lipschitz
+    assert lipschitz - 1e-3 < greatest <= lipschitz
