@@ -38,7 +38,6 @@ from sklreg._parameters import CONSTRAINTS
 from sklreg._random import seed_of
 from sklreg._warnings import warn_user
 from sklreg.engine import (
-    ACTIVATIONS,
     AS_GIVEN,
     LOSSES,
     PASSES_AT_ONCE,
@@ -52,21 +51,18 @@ from sklreg.engine import (
     OptimizerState,
     OutputUnits,
     Result,
-    RobustScaling,
     Rows,
     Samples,
     SelectInputs,
     SparseLinear,
     Static,
     ThinnedNetworks,
-    WithShortcut,
     batch_bounds,
     count_batches,
     has_dropout,
     input_map_of,
     layers_of,
     prune,
-    share_equal_samples,
     threads_for,
     with_linears,
 )
@@ -75,7 +71,7 @@ Array = NDArray[Any]
 F = TypeVar("F", bound=Callable[..., Any])
 # What training sets: dropped before a refit, and copied from a member.
 _FITTED = (
-    "module_", "estimators_", "history_", "best_iter_", "_diverged", "_output_units", "_made_with_bins", "_passes",
+    "module_", "estimators_", "history_", "best_iter_", "_diverged", "_output_units", "_made_as", "_passes",
 )  # fmt: skip
 _OF_ONE_NETWORK = frozenset(
     ("coefs_", "intercepts_", "skip_coef_", "history_", "best_iter_", "loss_curve_", "validation_scores_",
@@ -166,8 +162,14 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     ``fit`` reads: check the data, encode the target, hold out a validation set, make a job, train, keep the result.
     """
 
+    # Parameters; one that has a value here is not a parameter of every estimator.
     hidden_layer_sizes: int | tuple[int, ...]
     activation: str
+    residual: bool = False
+    stochastic_depth: float = 0.0
+    input_scaling: str | None = None
+    n_bins: int | None = None
+    hierarchy: float = 1.0
     weight_decay: float
     dropout: float
     input_dropout: float
@@ -176,6 +178,8 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     penalty_warmup: float
     normalization: str | None
     max_norm: float | None
+    label_smoothing: float = 0.0
+    focal_gamma: float = 0.0
     mixup_alpha: float
     cutmix_alpha: float
     solver: str
@@ -205,7 +209,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     best_iter_: int
     _diverged: bool
     _output_units: OutputUnits
-    _made_with_bins: int | None
+    _made_as: dict[str, Any]
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
 
@@ -345,9 +349,9 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         split = None if committee is None else self._split(table, X_val, y_val, sample_weight_val, seed)
         jobs = []
         for k, member in enumerate(members):
+            if previous:
+                self._check_warm_start(previous[k])
             start = previous[k]._network if previous else None
-            if start is not None:
-                self._check_warm_start(start)
             member_seed = seed if member is self else member._draw_seed()
             of_member = split or member._split(table, X_val, y_val, sample_weight_val, member_seed)
             job = member._first_job(*of_member, member_seed, start=start)
@@ -356,7 +360,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             name = type(self).__name__ + (f" (member {k + 1} of {self.n_members})" if self.n_members > 1 else "")
             job = replace(job, committee=committee, on_epoch=member._epoch_listener(job.units, tasks, name))
             # At once, as a copy of the samples is let go before the next one is made.
-            jobs.append(share_equal_samples(job) if len(members) > 1 else job)
+            jobs.append(hold_once(job, has_companions=len(members) > 1))
         if committee is not None and any(job.static != jobs[0].static for job in jobs):
             raise ValueError(
                 f"{type(self).__name__} cannot continue with early_stopping='ensemble': its networks differ in their "
@@ -407,7 +411,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         if module is None:
             units, initial_output = self._units(table)
         else:
-            self._check_warm_start(module)
+            self._check_warm_start(self)
             units, initial_output = self._output_units, torch.zeros_like(self._output_units.offset)
         passes = self.__dict__.get("_passes") or Passes(self._draw_seed(), 0, self.solver, None)
         job = self._make_job(
@@ -421,6 +425,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             optimizer_state=passes.optimizer_state if passes.solver == self.solver else None,
             single_pass=True,
         )
+        job = hold_once(replace(job, on_epoch=self._epoch_listener(units, None, type(self).__name__)))
         return job, Passes(passes.seed, passes.n_passes + 1, self.solver, None)
 
     def _keep_pass(self, result: Result, units: OutputUnits, passes: Passes) -> None:
@@ -471,7 +476,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         """Let the fitted members predict as one."""
         if members[0] is not self:
             self._take_fitted(None)
-            self._output_units, self._made_with_bins = members[0]._output_units, members[0]._made_with_bins
+            self._output_units, self._made_as = members[0]._output_units, members[0]._made_as
             self.estimators_ = members
             self.module_ = Ensemble([member.module_ for member in members], self._loss())
 
@@ -601,7 +606,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     def _check_parameters(self, n_train: int) -> None:
         """Refuse what each parameter alone allows and together would do nothing, or not work."""
         name = type(self).__name__
-        if not _layer_sizes(self.hidden_layer_sizes, name):
+        if not self._layer_sizes:
             active = [p for p in ("dropout", "normalization", "max_norm") if getattr(self, p)]
             if active:
                 raise ValueError(
@@ -628,71 +633,70 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             )
 
     def _check_shortcuts(self) -> None:
-        name, sizes = type(self).__name__, _layer_sizes(self.hidden_layer_sizes, type(self).__name__)
-        if getattr(self, "stochastic_depth", 0.0) > 0 and not self.residual:
+        name, sizes = type(self).__name__, self._layer_sizes
+        if self.stochastic_depth > 0 and not self.residual:
             raise ValueError(
                 f"{name}: stochastic_depth={self.stochastic_depth!r} drops what a residual connection leads past, and "
                 "residual=False. Set residual=True or stochastic_depth=0."
             )
-        if getattr(self, "residual", False) and all(a != b for a, b in pairwise(sizes)):
+        if self.residual and all(a != b for a, b in pairwise(sizes)):
             raise ValueError(
                 f"{name}: residual=True adds what goes into a hidden layer to what comes out of it, and "
                 f"hidden_layer_sizes={self.hidden_layer_sizes!r} has no two layers of one size after one another. Make "
                 "it such as (128, 128), or set residual=False."
             )
 
+    @property
+    def _layer_sizes(self) -> tuple[int, ...]:
+        """The sizes of the hidden layers."""
+        sizes = self.hidden_layer_sizes
+        sizes = (sizes,) if isinstance(sizes, Integral) else tuple(np.ravel(sizes).tolist())
+        if not all(isinstance(size, Integral) and int(size) > 0 for size in sizes):
+            raise ValueError(
+                f"The 'hidden_layer_sizes' parameter of {type(self).__name__} must hold ints of at least 1, one for "
+                f"each hidden layer. Got {sizes!r} instead."
+            )
+        return tuple(int(size) for size in sizes)
+
     def _resolve_batch_size(self, n_train: int) -> int:
         if self.batch_size == "full":
             return n_train
         return min(256 if self.batch_size == "auto" else int(self.batch_size), n_train)
 
-    def _check_warm_start(self, module: nn.Sequential) -> None:
-        layers, skip = layers_of(module)
-        name, asked = type(self).__name__, "Start anew by fit with warm_start=False"
+    def _architecture(self) -> dict[str, Any]:
+        """Return what a network is made as, by parameter; training can only go on from one that was made the same."""
+        sizes = self._layer_sizes
+        return {
+            "n_features_in_": self.n_features_in_,
+            "hidden_layer_sizes": sizes,
+            "n_outputs": self._n_outputs,
+            "activation": self.activation if sizes else None,
+            "normalization": self.normalization,
+            "residual": self.residual,
+            "input_scaling": self.input_scaling,
+            "n_bins": self.n_bins,
+            "penalty_groups": self._penalty_groups()[0],
+        }
+
+    def _check_warm_start(self, previous: BaseRegularizedMLP) -> None:
+        """Refuse to go on from the network of ``previous`` where what is asked for now is another one."""
+        name, layers = type(self).__name__, layers_of(previous._network)[0]
         if any(isinstance(layer, SelectInputs) for layer in layers):
-            raise ValueError(f"{name} cannot continue: its network was pruned. {asked}, or continue the one before.")
+            raise ValueError(
+                f"{name} cannot continue: its network was pruned. Start anew by fit with warm_start=False, or continue "
+                "the one before."
+            )
         if any(isinstance(layer, SparseLinear) for layer in layers):
             raise ValueError(f"{name} cannot continue with sparse weights. Call densify() before, or start anew.")
-        have = [tuple(layer.weight.T.shape) for layer in layers if isinstance(layer, nn.Linear)]
-        bins = input_map_of(layers).bins
-        n_inputs = self.n_features_in_ + (0 if bins is None else len(bins.feature))
-        sizes = [n_inputs, *_layer_sizes(self.hidden_layer_sizes, type(self).__name__), self._n_outputs]
-        self._check_same_options(module, layers)
-        norms = {nn.BatchNorm1d: "batch", nn.LayerNorm: "layer"}
-        have_norm = next((norms[type(layer)] for layer in layers if type(layer) in norms), None)
-        kinds = {type(layer) for layer in layers} & {kind.module for kind in ACTIVATIONS.values()}
-        want = list(pairwise(sizes))
-        if (skip is not None) != (self._penalty_groups()[0] == "hierarchical"):
+        was, is_now = previous._made_as, self._architecture()
+        changed = [key for key in was if was[key] != is_now[key]]
+        if "hierarchical" not in (was["penalty_groups"], is_now["penalty_groups"]):  # which adds a linear connection
+            changed = [key for key in changed if key != "penalty_groups"]
+        if changed:
+            before, after = (", ".join(f"{key}={of[key]!r}" for key in changed) for of in (was, is_now))
             raise ValueError(
-                f"{type(self).__name__} cannot continue: penalty_groups='hierarchical' has a linear connection, and "
-                f"the network was fitted {'without' if skip is None else 'with'} one. Set penalty_groups back, or "
-                "start anew by fit with warm_start=False."
-            )
-        if have != want or have_norm != self.normalization or kinds - {ACTIVATIONS[self.activation].module}:
-            raise ValueError(
-                f"{type(self).__name__} cannot continue: it was fitted with layers of shape {have}, normalization="
-                f"{have_norm!r} and activation {[kind.__name__ for kind in kinds]}, and the data and parameters now "
-                f"ask for {want}, {self.normalization!r} and {self.activation!r}. Set them back, or start anew by "
-                "fit with warm_start=False."
-            )
-
-    def _check_same_options(self, module: nn.Sequential, layers: list[nn.Module]) -> None:
-        """Refuse to continue a network that was made with other options."""
-        have = {
-            "residual": any(isinstance(part, WithShortcut) for part in module.modules()),
-            "input_scaling": any(isinstance(layer, RobustScaling) for layer in layers),
-        }
-        for name, was_on in have.items():
-            value = getattr(self, name, None)
-            if was_on != (value is not None and value is not False):
-                raise ValueError(
-                    f"{type(self).__name__} cannot continue: it was fitted {'with' if was_on else 'without'} {name}, "
-                    f"and now {name}={value!r}. Set it back, or start anew by fit with warm_start=False."
-                )
-        if self._made_with_bins != getattr(self, "n_bins", None):
-            raise ValueError(
-                f"{type(self).__name__} cannot continue: it was fitted with n_bins={self._made_with_bins}, and now "
-                f"n_bins={self.n_bins}. Set it back, or start anew by fit with warm_start=False."
+                f"{name} cannot continue: it was fitted with {before}, and the data and parameters now ask for "
+                f"{after}. Set them back, or start anew by fit with warm_start=False."
             )
 
     def _make_job(
@@ -721,7 +725,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         penalty_groups, feature_groups = self._penalty_groups()
         static = Static(
             n_features=self.n_features_in_,
-            hidden_layer_sizes=_layer_sizes(self.hidden_layer_sizes, type(self).__name__),
+            hidden_layer_sizes=self._layer_sizes,
             n_outputs=self._n_outputs,
             activation=self.activation,
             normalization=self.normalization,
@@ -736,11 +740,11 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             device=device,
             penalty_groups=penalty_groups,
             feature_groups=feature_groups,
-            residual=getattr(self, "residual", False),
+            residual=self.residual,
             scales_inputs=input_map.scale is not None,
             binned=None if input_map.bins is None else input_map.bins.feature,
         )
-        job = Job(
+        return Job(
             static=static,
             hyperparameters=self._hyperparameters(single_pass, start),
             train_set=train_set,
@@ -753,9 +757,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             optimizer_state=optimizer_state,
             keeps_optimizer=single_pass,
             score=None if validation_table is None else self._score_function(validation_table),
-            on_epoch=self._epoch_listener(units, None, type(self).__name__),
         )
-        return hold_once(job)
 
     def _drawn(self, table: Table, seed: int) -> Table:
         """Return the samples to learn from: all, or as many, drawn with replacement from each class."""
@@ -771,12 +773,12 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
 
     def _input_map(self, table: Table, start: nn.Sequential | None) -> InputMap:
         """Return what the network does to its inputs; one that is continued goes on doing it."""
-        is_scaled, n_bins = getattr(self, "input_scaling", None) is not None, getattr(self, "n_bins", None)
-        if not is_scaled and n_bins is None:
+        is_scaled = self.input_scaling is not None
+        if not is_scaled and self.n_bins is None:
             return AS_GIVEN
         if start is not None:
             return input_map_of(layers_of(start)[0])
-        return learn_input_map(table.X, table.weight, is_scaled, n_bins)
+        return learn_input_map(table.X, table.weight, is_scaled, self.n_bins)
 
     def _hyperparameters(self, single_pass: bool, start: nn.Sequential | None) -> Hyperparameters:
         l1, l2 = self._penalty_strengths()
@@ -787,16 +789,16 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
             momentum=self.momentum,
             l1=l1,
             l2=l2,
-            hierarchy=getattr(self, "hierarchy", 1.0),
+            hierarchy=self.hierarchy,
             penalty_warmup=self.penalty_warmup if grows else 0.0,
             weight_decay=self.weight_decay,
             dropout=self.dropout,
             input_dropout=self.input_dropout,
-            stochastic_depth=getattr(self, "stochastic_depth", 0.0),
+            stochastic_depth=self.stochastic_depth,
             input_noise=self.input_noise,
             swap_noise=self.swap_noise,
-            label_smoothing=getattr(self, "label_smoothing", 0.0),
-            focal_gamma=getattr(self, "focal_gamma", 0.0),
+            label_smoothing=self.label_smoothing,
+            focal_gamma=self.focal_gamma,
             mixup_alpha=self.mixup_alpha,
             cutmix_alpha=self.cutmix_alpha,
             max_norm=off if self.max_norm is None else self.max_norm,
@@ -815,8 +817,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
 
     def _resolve_solver(self) -> str:
         """Return the engine's name of the solver; a linear model has no layers to set off against each other."""
-        is_linear = not _layer_sizes(self.hidden_layer_sizes, type(self).__name__)
-        return "adam" if self.solver == "scaled_adam" and is_linear else self.solver
+        return "adam" if self.solver == "scaled_adam" and not self._layer_sizes else self.solver
 
     def _resolve_dtype(self, X: Any, device: torch.device) -> torch.dtype:
         if self.dtype != "auto":
@@ -907,7 +908,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         self.best_iter_ = result.best_iter
         self._diverged = result.diverged
         self._output_units = units
-        self._made_with_bins = getattr(self, "n_bins", None)
+        self._made_as = self._architecture()
         for name in ("_passes", "estimators_"):
             self.__dict__.pop(name, None)
 
@@ -1120,17 +1121,6 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-def _layer_sizes(sizes: Any, name: str) -> tuple[int, ...]:
-    """Return the hidden layer sizes as a tuple of positive ints."""
-    sizes = (sizes,) if isinstance(sizes, Integral) else tuple(np.ravel(sizes).tolist())
-    if not all(isinstance(size, Integral) and int(size) > 0 for size in sizes):
-        raise ValueError(
-            f"The 'hidden_layer_sizes' parameter of {name} must hold ints of at least 1, one for each hidden layer. "
-            f"Got {sizes!r} instead."
-        )
-    return tuple(int(size) for size in sizes)
 
 
 def _has_deleted_weights(network: nn.Sequential) -> bool:

@@ -229,9 +229,9 @@ def device_of_block() -> str | None:
     return backend.device if isinstance(backend, _BackendOfCall) else None
 
 
-def hold_once(job: Job) -> Job:
-    """Let a fit that will wait for others share equal data with them."""
-    return job if current_task() is None else share_equal_samples(job)
+def hold_once(job: Job, has_companions: bool = False) -> Job:
+    """Let a fit share equal data with those that it will train together with, if there are any."""
+    return share_equal_samples(job) if has_companions or current_task() is not None else job
 
 
 def train_all_here(jobs: Sequence[Job]) -> list[Result]:

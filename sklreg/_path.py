@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sklreg._alpha_max import Pull, l1_max
-from sklreg._base import Table, _layer_sizes, on_cpu_unless_told
-from sklreg._batched import train_all_here
+from sklreg._base import Table, on_cpu_unless_told
+from sklreg._batched import hold_once, train_all_here
 from sklreg._warnings import warn_user
 from sklreg.elastic_net import ElasticNetMixin, ElasticNetMLP, ElasticNetMLPClassifier
 from sklreg.engine import Job
@@ -226,7 +226,7 @@ class Rows(NamedTuple):
     def of(cls, model: ElasticNetMixin, table: Table, seed: int, strengths: Sequence[tuple[float, float]]) -> Rows:
         """Prepare the fits."""
         split = model._split(table, None, None, None, seed)
-        job = model._first_job(*split, seed)
+        job = hold_once(model._first_job(*split, seed))
         model._check_watched(job.score, split[1])
         return cls(model, job, list(strengths))
 
@@ -251,7 +251,7 @@ def fit_together(groups: Sequence[Rows], owner: str) -> list[list[ElasticNetMixi
     """Train all rows of all groups in one call; return the fitted estimators of each group."""
     models = [group.models() for group in groups]
     jobs = [
-        replace(group.job, hyperparameters=model._hyperparameters(single_pass=False, start=None), on_epoch=None)
+        replace(group.job, hyperparameters=model._hyperparameters(single_pass=False, start=None))
         for group, members in zip(groups, models, strict=True)
         for model in members
     ]
@@ -333,12 +333,10 @@ def alpha_grid(
 
 def alpha_max(model: ElasticNetMixin, table: Table, l1_ratio: float) -> float:
     """Return the alpha from which on all penalised weights are zero (see :mod:`sklreg._alpha_max`)."""
-    name = type(model).__name__
-    pull = Pull.of(table.X, table.targets, table.loss_weight, model._loss(), getattr(model, "label_smoothing", 0.0))
+    pull = Pull.of(table.X, table.targets, table.loss_weight, model._loss(), model.label_smoothing)
     units, _ = model._units(table)
     unit = float(units.scale.square().mean().sqrt())
-    sizes = _layer_sizes(model.hidden_layer_sizes, name)
     strength = l1_max(
-        pull, sizes, model.activation, model.normalization, model._penalty_groups(), model.hierarchy / unit
+        pull, model._layer_sizes, model.activation, model.normalization, model._penalty_groups(), model.hierarchy / unit
     )
     return strength * _ROUNDED_UP / l1_ratio

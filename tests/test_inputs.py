@@ -165,7 +165,7 @@ def test_what_is_continued_keeps_its_statistics():
 @pytest.mark.parametrize("change", [{"input_scaling": None}, {"n_bins": None}, {"residual": True}], ids=str)
 def test_other_options_cannot_continue(change):
     model = RegularizedMLPClassifier(**{**FAST, **BOTH, "hidden_layer_sizes": (8, 8)}, warm_start=True).fit(X, y)
-    with pytest.raises(ValueError, match=f"cannot continue: it was fitted with(out)? {next(iter(change))}"):
+    with pytest.raises(ValueError, match=f"cannot continue: it was fitted with {next(iter(change))}="):
         model.set_params(**change).fit(X, y)
 
 
@@ -268,5 +268,5 @@ def test_a_pruned_network_with_a_layer_that_says_nothing_predicts_the_same(setti
 
 def test_another_number_of_bins_cannot_continue():
     model = RegularizedMLPClassifier(**FAST, n_bins=4, warm_start=True).fit(X, y)
-    with pytest.raises(ValueError, match="fitted with n_bins=4, and now n_bins=8"):
+    with pytest.raises(ValueError, match="fitted with n_bins=4, .* ask for n_bins=8"):
         model.set_params(n_bins=8).fit(X, y)
