@@ -26,19 +26,12 @@ from sklreg._warnings import warn_user
 from sklreg.engine import Ensemble, SelectInputs
 
 
-class ElasticNetMixin(BaseRegularizedMLP):
-    """``alpha`` and ``l1_ratio`` in place of ``l1`` and ``l2``, and groups of weights that leave together."""
+class PenaltyGroupsMixin(BaseRegularizedMLP):
+    """Groups of weights that leave together, and what is left of each feature."""
 
-    alpha: float
-    l1_ratio: float
     penalty_groups: str
     feature_groups: Any
     hierarchy: float
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = ELASTIC_NET_CONSTRAINTS
-
-    def _penalty_strengths(self) -> tuple[float, float]:
-        return self.alpha * self.l1_ratio, self.alpha * (1 - self.l1_ratio)
 
     def _penalty_groups(self) -> tuple[str, tuple[int, ...] | None]:
         if self.feature_groups is None:
@@ -97,6 +90,18 @@ class ElasticNetMixin(BaseRegularizedMLP):
         importances = np.zeros(self.n_features_in_, dtype=norms.dtype)
         importances[first.index.numpy()] = norms
         return importances
+
+
+class ElasticNetMixin(PenaltyGroupsMixin):
+    """``alpha`` and ``l1_ratio`` in place of ``l1`` and ``l2``."""
+
+    alpha: float
+    l1_ratio: float
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = ELASTIC_NET_CONSTRAINTS
+
+    def _penalty_strengths(self) -> tuple[float, float]:
+        return self.alpha * self.l1_ratio, self.alpha * (1 - self.l1_ratio)
 
 
 @document(attributes=FIT_ATTRIBUTES + MEMBERS_ATTRIBUTE + IMPORTANCE_ATTRIBUTE, descriptions=ELASTIC_NET_DESCRIPTIONS)

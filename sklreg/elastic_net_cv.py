@@ -36,7 +36,7 @@ from sklreg._path import (
     warn_unless_empty,
 )
 from sklreg._regressor import BaseMLPRegressor
-from sklreg.elastic_net import ElasticNetMixin, ElasticNetMLP, ElasticNetMLPClassifier
+from sklreg.elastic_net import ElasticNetMixin, ElasticNetMLP, ElasticNetMLPClassifier, PenaltyGroupsMixin
 
 Array = NDArray[Any]
 # What a table teaches an estimator before training.
@@ -54,7 +54,7 @@ class Fold(NamedTuple):
     score: Callable[[Array], float] | None  # of outputs for the test samples; ``None`` is their loss
 
 
-class _ElasticNetCVMixin(ElasticNetMixin):
+class _ElasticNetCVMixin(PenaltyGroupsMixin):
     """Chooses ``alpha`` and ``l1_ratio``, and is then the network fitted with them."""
 
     l1_ratio: Any
@@ -125,6 +125,9 @@ class _ElasticNetCVMixin(ElasticNetMixin):
         return self
 
     # Before training ------------------------------------------------------------------------------------------
+
+    def _penalty_strengths(self) -> tuple[float, float]:
+        return self.alpha_ * self.l1_ratio_, self.alpha_ * (1 - self.l1_ratio_)
 
     def _l1_ratios(self) -> list[float]:
         try:

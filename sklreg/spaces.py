@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 
 from sklreg._given import find_network
 from sklreg._techniques import TECHNIQUES, has_use_for
-from sklreg.elastic_net import ElasticNetMixin
+from sklreg.elastic_net import PenaltyGroupsMixin
 
 _SMALL = ("weight_decay", "alpha", "l1_ratio", "dropout")
 _MEDIUM = (*_SMALL, "l2", "input_dropout", "label_smoothing", "mixup_alpha")
@@ -167,7 +167,7 @@ def search_space(estimator: Any, size: str = "medium", *, prefix: str | None = N
         if not has_use_for(network, name):
             continue
         technique = TECHNIQUES.get(name)
-        if name == "weight_decay" and size != "cocktail" and isinstance(network, ElasticNetMixin):
+        if name == "weight_decay" and size != "cocktail" and isinstance(network, PenaltyGroupsMixin):
             continue  # alpha shrinks the weights already
         if name == "l1_ratio":
             if "alpha" not in parameters:  # of several, a path chooses itself

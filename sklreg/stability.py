@@ -197,7 +197,7 @@ class StabilitySelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
         return self
 
     def _model(self) -> ElasticNetMixin:
-        if not isinstance(self.estimator, ElasticNetMixin) or not hasattr(self.estimator, "alpha"):
+        if not isinstance(self.estimator, ElasticNetMixin):
             raise ValueError(
                 f"estimator of {type(self).__name__} must be an ElasticNetMLP or an ElasticNetMLPClassifier; got "
                 f"{self.estimator!r}."

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklreg._feature_groups import feature_group_labels
 from sklreg._given import kind_of, model_and_names
 from sklreg.displays._drawing import DARK, QUIET, check_names, panels_of
-from sklreg.elastic_net import ElasticNetMixin
+from sklreg.elastic_net import PenaltyGroupsMixin
 from sklreg.stability import StabilitySelector
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class FeatureImportanceDisplay:
                 "importances for any estimator, which the constructor of this class takes."
             )
         names = names if feature_names is None else feature_names
-        if by_group and isinstance(model, ElasticNetMixin) and model.feature_groups is not None:
+        if by_group and isinstance(model, PenaltyGroupsMixin) and model.feature_groups is not None:
             columns = check_names(names, len(importances), cls.__name__)
             known = getattr(model, "feature_names_in_", None)
             labels = feature_group_labels(model.feature_groups, len(importances), known, type(model).__name__)
