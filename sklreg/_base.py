@@ -5,15 +5,14 @@ from __future__ import annotations
 import functools
 import os
 import warnings
-from abc import ABCMeta, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from copy import copy, deepcopy
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import replace
 from inspect import signature
 from itertools import pairwise
-from math import prod
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import sklearn
@@ -21,130 +20,46 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn import config_context, get_config
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
 from sklearn.metrics import check_scoring
 from sklearn.utils import Tags
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 from torch import Tensor, nn
 
 from sklreg._batched import device_of_block, hold_once, train_all_here
 from sklreg._callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
 from sklreg._device import resolve_device
+from sklreg._fitted import FittedNetworks
+from sklreg._guards import all_or_nothing
 from sklreg._holdout import hold_out
 from sklreg._inputs import learn_input_map
 from sklreg._parameters import CONSTRAINTS
 from sklreg._random import seed_of
+from sklreg._table import Table, check_weight
 from sklreg._warnings import warn_user
 from sklreg.engine import (
     AS_GIVEN,
-    LOSSES,
-    PASSES_AT_ONCE,
     Committee,
     CSRRows,
-    DenseRows,
-    Ensemble,
     Hyperparameters,
     InputMap,
     Job,
     OptimizerState,
     OutputUnits,
     Result,
-    Rows,
-    Samples,
     SelectInputs,
     SparseLinear,
     Static,
-    ThinnedNetworks,
     batch_bounds,
     count_batches,
-    has_dropout,
     input_map_of,
     layers_of,
-    prune,
-    threads_for,
-    with_linears,
 )
 
 Array = NDArray[Any]
-F = TypeVar("F", bound=Callable[..., Any])
-# What training sets: dropped before a refit, and copied from a member.
-_FITTED = (
-    "module_", "estimators_", "history_", "best_iter_", "_diverged", "_output_units", "_made_as", "_passes",
-)  # fmt: skip
-_OF_ONE_NETWORK = frozenset(
-    ("coefs_", "intercepts_", "skip_coef_", "history_", "best_iter_", "loss_curve_", "validation_scores_",
-     "best_validation_score_")
-)  # fmt: skip
-_LEAST_WEIGHT = 1e-30  # of the greatest; less than this is lost in single precision, and counts as none
 _DRAW_OF_SAMPLES = 1  # beside a fit's seed: a stream of its own
 _USUAL_AVERAGING = 0.99  # chosen with benchmarks/quality.py
-_N_SAMPLES = 100  # networks that dropout makes, unless told otherwise
-_BLOCK = 64  # samples are predicted in multiples of this
-
-
-def on_cpu_unless_told(function: F) -> F:
-    """Let tensors be made on the CPU where no device is named, whatever the caller's default device of torch is."""
-
-    @functools.wraps(function)
-    def guarded(*args: Any, **kwargs: Any) -> Any:
-        if torch.get_default_device().type == "cpu":  # torch's context would only cost time
-            return function(*args, **kwargs)
-        with torch.device("cpu"):
-            return function(*args, **kwargs)
-
-    return guarded  # type: ignore[return-value]
-
-
-def all_or_nothing(method: F) -> F:
-    """Leave the estimator as it was if ``method`` raises."""
-
-    @on_cpu_unless_told
-    @functools.wraps(method)
-    def guarded(self: BaseRegularizedMLP, *args: Any, **kwargs: Any) -> Any:
-        before = self.__dict__.copy()
-        try:
-            return method(self, *args, **kwargs)
-        except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            raise
-
-    return guarded  # type: ignore[return-value]
-
-
-class Table(NamedTuple):
-    """Checked samples in numpy: inputs, targets as the engine takes them, and weights.
-
-    ``weight`` is the user's, which scores are weighted by; ``loss_weight`` includes the weights of classes.
-    """
-
-    X: Any  # ndarray or csr_array (n, d)
-    y: Array  # as given, classes and all
-    targets: Array  # (n, C)
-    weight: Array | None
-    loss_weight: Array | None
-
-    def select(self, index: Array) -> Table:
-        """Return the samples of ``index``."""
-        weight, loss_weight = (w if w is None else w[index] for w in (self.weight, self.loss_weight))
-        return Table(self.X[index], self.y[index], self.targets[index], weight, loss_weight)
-
-    def to_samples(self, units: OutputUnits, dtype: torch.dtype) -> Samples:
-        """Return the engine's tensors."""
-        numpy_dtype = {torch.float32: np.float32, torch.float64: np.float64}[dtype]
-        y = (self.targets - units.offset.numpy()) / units.scale.numpy()
-        weight = None
-        if self.loss_weight is not None and np.ptp(self.loss_weight) > 0:  # equal weights are none
-            relative = self.loss_weight / self.loss_weight.mean()
-            weight = torch.from_numpy(np.maximum(relative, _LEAST_WEIGHT)).to(dtype)  # not 0 in single precision
-        return Samples(_to_rows(self.X, numpy_dtype), torch.from_numpy(y).to(dtype), weight)
-
-    def mean_loss(self, outputs: Array, loss: str) -> float:
-        """Return the mean loss of outputs ``(n, C)`` or ``(1, C)``."""
-        output, target = (torch.from_numpy(a.astype(np.float64)) for a in (outputs, self.targets))
-        return float(np.average(LOSSES[loss].value(output, target).sum(-1).numpy(), weights=self.loss_weight))
 
 
 class Passes(NamedTuple):
@@ -156,7 +71,7 @@ class Passes(NamedTuple):
     optimizer_state: OptimizerState | None
 
 
-class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
+class BaseRegularizedMLP(CallbackSupportMixin, FittedNetworks):
     """Base class of the estimators; do not use it directly.
 
     ``fit`` reads: check the data, encode the target, hold out a validation set, make a job, train, keep the result.
@@ -202,14 +117,6 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     n_members: int = 1
     random_state: int | np.random.RandomState | None
     verbose: bool | int
-
-    module_: nn.Sequential | Ensemble
-    estimators_: list[Self]
-    history_: list[dict[str, float]]
-    best_iter_: int
-    _diverged: bool
-    _output_units: OutputUnits
-    _made_as: dict[str, Any]
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
 
@@ -257,10 +164,6 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
     @abstractmethod
     def _class_weights(self, targets: Array) -> Array | None:
         """Return the weight that each sample has by its class."""
-
-    @abstractmethod
-    def _loss(self) -> str:
-        """Return the name of the engine's loss."""
 
     @abstractmethod
     def _units(self, table: Table) -> tuple[OutputUnits, Tensor]:
@@ -437,11 +340,6 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
 
     # Members --------------------------------------------------------------------------------------------------
 
-    def _members(self) -> list[Self]:
-        """Return the fitted estimators of single networks."""
-        members: list[Self] = self.__dict__.get("estimators_", [self])
-        return members
-
     def _new_members(self, seed: int) -> list[Self]:
         """Return an estimator for each network, which has learnt what this one has of features and target."""
         if self.n_members == 1:
@@ -458,13 +356,6 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         member.n_members, member.random_state = 1, random_state
         return member
 
-    def _take_fitted(self, other: BaseRegularizedMLP | None) -> None:
-        """Have what training has set in ``other``, and nothing else of the kind."""
-        for name in _FITTED:
-            self.__dict__.pop(name, None)
-            if other is not None and name in other.__dict__:
-                setattr(self, name, other.__dict__[name])
-
     def _check_number_of(self, previous: Sequence[Self]) -> None:
         if previous and len(previous) != self.n_members:
             raise ValueError(
@@ -472,27 +363,8 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
                 f"{self.n_members} now. Set it back, or start anew by fit with warm_start=False."
             )
 
-    def _gather(self, members: list[Self]) -> None:
-        """Let the fitted members predict as one."""
-        if members[0] is not self:
-            self._take_fitted(None)
-            self._output_units, self._made_as = members[0]._output_units, members[0]._made_as
-            self.estimators_ = members
-            self.module_ = Ensemble([member.module_ for member in members], self._loss())
-
     def _check_fitted(self) -> None:
         """Warn of what fitting has come to."""
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            """Say where an attribute is that only a single network has."""
-            if name in _OF_ONE_NETWORK and "estimators_" in self.__dict__:
-                raise AttributeError(
-                    f"{type(self).__name__} with n_members={len(self.estimators_)} has no {name} of its own; each of "
-                    f"its networks has: estimators_[0].{name}."
-                )
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     # Data and parameters --------------------------------------------------------------------------------------
 
@@ -517,7 +389,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         y = y.toarray() if sparse.issparse(y) else y
         weight = None
         if sample_weight is not None:
-            weight = self._check_weight(sample_weight, X, weight_name)
+            weight = check_weight(sample_weight, X, weight_name, type(self).__name__)
             if (weight == 0).any():  # is no sample
                 X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]
             if (weight == weight[0]).all():
@@ -535,23 +407,6 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
         if class_weight is None:
             return table._replace(loss_weight=table.weight)
         return table._replace(loss_weight=class_weight if table.weight is None else table.weight * class_weight)
-
-    def _check_weight(self, sample_weight: ArrayLike, X: Any, name: str) -> Array:
-        if not np.any(np.asarray(sample_weight)):
-            raise ValueError(
-                f"Sample weights must contain at least one non-zero number; all {np.size(sample_weight)} of {name} "
-                f"are 0, which leaves {type(self).__name__} no sample to learn from."
-            )
-        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, copy=True)
-        if (weight < 0).any():
-            raise ValueError(
-                f"{name} of {type(self).__name__} must not hold negative weights; got a least weight of "
-                f"{weight.min()}. To leave a sample out, give it a weight of 0."
-            )
-        # Very small or large weights must not lose or overflow in sums; a power of two rounds nothing.
-        scaled: Array = np.ldexp(weight, -np.frexp(weight.max())[1])
-        scaled[scaled < _LEAST_WEIGHT] = 0
-        return scaled
 
     def _split(
         self,
@@ -902,220 +757,6 @@ class BaseRegularizedMLP(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta)
                 ConvergenceWarning,
             )
 
-    def _set_fitted(self, result: Result, units: OutputUnits) -> None:
-        self.module_ = result.module
-        self.history_ = result.history
-        self.best_iter_ = result.best_iter
-        self._diverged = result.diverged
-        self._output_units = units
-        self._made_as = self._architecture()
-        for name in ("_passes", "estimators_"):
-            self.__dict__.pop(name, None)
-
-    # What was fitted ------------------------------------------------------------------------------------------
-
-    @property
-    def _network(self) -> nn.Sequential:
-        """The only network."""
-        if isinstance(self.module_, Ensemble):
-            raise AttributeError("An ensemble has several networks.")  # __getattr__ says more
-        return self.module_
-
-    @property
-    def _layers(self) -> tuple[list[nn.Module], nn.Module | None]:
-        return layers_of(self._network)
-
-    @property
-    def _linears(self) -> Iterator[nn.Linear | SparseLinear]:
-        return (layer for layer in self._layers[0] if isinstance(layer, (nn.Linear, SparseLinear)))
-
-    @property
-    def _skip(self) -> nn.Linear | SparseLinear | None:
-        skip = self._layers[1]
-        return skip if isinstance(skip, (nn.Linear, SparseLinear)) else None
-
-    @property
-    def _weights(self) -> list[Any]:
-        """All weight matrices: of the layers, and of the linear connection where there is one, of every network."""
-        if isinstance(self.module_, Ensemble):
-            return [weight for member in self._members() for weight in member._weights]
-        return [*self.coefs_, *([] if self._skip is None else [_weight_of(self._skip)])]
-
-    @property
-    def coefs_(self) -> list[Any]:
-        """Weight matrix of each layer."""
-        return [_weight_of(layer) for layer in self._linears]
-
-    @property
-    def intercepts_(self) -> list[Array]:
-        """Bias of each layer."""
-        return [_read_only(layer.bias) for layer in self._linears]
-
-    @property
-    def n_iter_(self) -> int:
-        """Number of epochs trained, of the member that was trained longest."""
-        return max(len(member.history_) for member in self._members())
-
-    @property
-    def loss_curve_(self) -> list[float]:
-        """Mean training loss of each epoch."""
-        return [record["loss"] for record in self.history_]
-
-    @property
-    def validation_scores_(self) -> list[float] | None:
-        """Validation score of each epoch."""
-        if not all("validation_score" in record for record in self.history_):
-            return None  # no validation, or passes of partial_fit, which have none
-        return [record["validation_score"] for record in self.history_]
-
-    @property
-    def best_validation_score_(self) -> float | None:
-        """Validation score of the epoch that was kept."""
-        scores = self.validation_scores_
-        return scores[self.best_iter_ - 1] if scores and self.best_iter_ else None
-
-    @property
-    def n_nonzero_(self) -> int:
-        """Number of weights that are not exactly zero."""
-        return int(sum(w.nnz if sparse.issparse(w) else np.count_nonzero(w) for w in self._weights))
-
-    @property
-    def sparsity_(self) -> float:
-        """Share of the weights that are exactly zero."""
-        n_weights = sum(int(prod(weight.shape)) for weight in self._weights)
-        return 1.0 - self.n_nonzero_ / n_weights if n_weights else 0.0
-
-    # Without the weights that are gone ------------------------------------------------------------------------
-
-    def prune(self) -> Self:
-        """Return a smaller estimator with the same predictions, without features and hidden units that have no say.
-
-        Its network is dense and takes the same ``X``, of which it reads the features that it needs: ``module_``,
-        ``coefs_`` and ``intercepts_`` are those of the smaller layers.  Parameters stay, so that a clone of it is
-        fitted from the start; it cannot be trained further.  This estimator is left as it is.
-
-        Returns
-        -------
-        pruned : object
-            A fitted estimator of the same class.
-
-        Notes
-        -----
-        A hidden unit without weights into it is a constant, which the biases of the next layer take over.  Under
-        ``normalization='layer'`` the units of a layer depend on one another, and only features leave.
-        """
-        check_is_fitted(self)
-        pruned = copy(self)
-        if isinstance(self.module_, Ensemble):
-            pruned._gather([member.prune() for member in self._members()])
-        else:
-            pruned.module_ = prune(with_linears(self._network, _to_dense))
-            pruned.__dict__.pop("_passes", None)
-        return pruned
-
-    # Only once fitted: scikit-learn takes what has this before for a linear model, with ``coef_``.
-    @available_if(lambda self: self.__sklearn_is_fitted__())
-    def sparsify(self) -> Self:
-        """Store and multiply only the weights that are not zero.
-
-        ``coefs_`` becomes a list of scipy's sparse arrays; memory, pickles and predictions then cost what is left.
-        Worth it where most weights are zero (``sparsity_``); where whole features and units are gone, :meth:`prune`
-        comes first.  To train further, call :meth:`densify` before.
-
-        Returns
-        -------
-        self : object
-            The estimator.
-        """
-        check_is_fitted(self)
-        return self._change_linears(lambda layer: SparseLinear(layer) if isinstance(layer, nn.Linear) else layer)
-
-    def densify(self) -> Self:
-        """Undo :meth:`sparsify`.
-
-        Returns
-        -------
-        self : object
-            The estimator.
-        """
-        check_is_fitted(self)
-        return self._change_linears(_to_dense)
-
-    def _change_linears(self, change: Callable[[nn.Module], nn.Module]) -> Self:
-        if isinstance(self.module_, Ensemble):
-            self._gather([copy(member)._change_linears(change) for member in self._members()])
-        else:
-            self.module_ = with_linears(self.module_, change)
-        return self
-
-    # Predicting -----------------------------------------------------------------------------------------------
-
-    def _raw_predict(self, X: Any) -> Array:
-        """Return the network's outputs ``(n, C)``."""
-        return self._outputs(self._check_inputs(X))
-
-    def _raw_samples(
-        self, X: Any, n_samples: int | None, random_state: int | np.random.RandomState | None, least: int = 1
-    ) -> Array:
-        """Return the outputs ``(n_samples, n, C)`` of passes with dropout on, or of an ensemble's members in turn."""
-        X, name = self._check_inputs(X), type(self).__name__
-        n_networks, drops = len(self._members()), has_dropout(self.module_)
-        if not drops and n_networks == 1:
-            raise ValueError(
-                f"{name} has one network without dropout (a pruned one has none), whose predictions do not vary. Fit "
-                "with dropout or input_dropout above 0, or with n_members above 1."
-            )
-        if n_samples is None:  # as many from each network
-            n_samples = -(-_N_SAMPLES // n_networks) * n_networks if drops else n_networks
-        if isinstance(n_samples, bool) or not isinstance(n_samples, Integral) or n_samples < least:
-            raise ValueError(
-                f"n_samples of {name} must be None or an int of at least {least}. Got {n_samples!r} instead."
-            )
-        if not drops and n_samples > n_networks:
-            raise ValueError(
-                f"n_samples of {name} must be at most {n_networks}, as there are so many networks and nothing is "
-                f"dropped. Got {n_samples}. Fit with dropout above 0 or more n_members for more."
-            )
-        n_samples, seed = int(n_samples), seed_of(random_state)
-        n_passes = min(n_samples, PASSES_AT_ONCE)
-        return self._outputs(X, lambda module: ThinnedNetworks(module, n_samples, seed), n_passes)
-
-    def _check_inputs(self, X: Any) -> Any:
-        check_is_fitted(self)
-        return validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
-
-    def _outputs(
-        self,
-        X: Any,
-        function_of: Callable[[nn.Module], Callable[[Tensor], Tensor]] = lambda module: module,
-        n_passes: int = 1,
-    ) -> Array:
-        """Return for checked inputs what a function of ``(n, d)``, made of the network, gives: ``(..., n, C)``."""
-        device = resolve_device(self.device, type(self).__name__, if_absent="cpu")
-        module = self.module_ if device.type == "cpu" else deepcopy(self.module_).to(device)
-        function = function_of(module)
-        weight = next(module.parameters())
-        outputs = []
-        size = max(_BLOCK, _BLOCK * _BLOCK // n_passes // _BLOCK * _BLOCK)
-        flops = 2 * n_passes * min(X.shape[0], size) * sum(int(prod(matrix.shape)) for matrix in self._weights)
-        with torch.inference_mode(), threads_for(flops):
-            for start in range(0, X.shape[0], size):
-                part = X[start : start + size]
-                part = part.toarray() if sparse.issparse(part) else part
-                part = torch.from_numpy(np.require(part, requirements=["C", "W"]))
-                part = part.to(device, weight.dtype)
-                # Whole blocks, so that a product never takes another path for few samples: a sample's prediction is the
-                # same to the bit whatever it is predicted with.
-                n_missing = -len(part) % _BLOCK
-                output = function(nn.functional.pad(part, (0, 0, 0, n_missing)))
-                outputs.append(output[..., : len(part), :].cpu().numpy())
-        raw: Array = np.concatenate(outputs, axis=-2)
-        return raw
-
-    def __sklearn_is_fitted__(self) -> bool:
-        """Whether there is a trained network."""
-        return "module_" in self.__dict__
-
     def __sklearn_tags__(self) -> Tags:
         """Return scikit-learn's tags: sparse input is taken."""
         tags = super().__sklearn_tags__()
@@ -1128,33 +769,6 @@ def _has_deleted_weights(network: nn.Sequential) -> bool:
     linear = [layer for layer in layers_of(network)[0] if isinstance(layer, nn.Linear)]
     # The output layer starts at 0, and weights of units that are never on stay there.
     return any(bool((layer.weight == 0).any()) for layer in linear[:-1] or linear)
-
-
-def _to_dense(layer: nn.Module) -> nn.Module:
-    return layer.to_dense() if isinstance(layer, SparseLinear) else layer
-
-
-def _weight_of(layer: nn.Linear | SparseLinear) -> Any:
-    """Return the weights of a layer, ``(n_in, n_out)``, as a scipy sparse array where they are held as one."""
-    if isinstance(layer, nn.Linear):
-        return _read_only(layer.weight).T
-    n_out, n_in = layer.weight.shape
-    column, row = layer.weight.indices().numpy()
-    return sparse.csr_array((layer.weight.values().numpy(), (row, column)), shape=(n_in, n_out))
-
-
-def _read_only(parameter: Tensor) -> Array:
-    array: Array = parameter.detach().numpy()
-    array.flags.writeable = False  # it is the module's own memory
-    return array
-
-
-def _to_rows(X: Any, dtype: Any) -> Rows:
-    if sparse.issparse(X):
-        indptr, indices = (torch.from_numpy(a.astype(np.int64)) for a in (X.indptr, X.indices))
-        return CSRRows(indptr, indices, torch.from_numpy(X.data.astype(dtype)), X.shape[1])
-    # A copy where torch would warn of memory that it must not write to, or cannot take its layout.
-    return DenseRows(torch.from_numpy(np.require(X, dtype=dtype, requirements=["C", "W"])))
 
 
 @functools.lru_cache(maxsize=256)

@@ -13,8 +13,10 @@ from sklearn.utils import Tags, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from torch import Tensor
 
-from sklreg._base import Array, BaseRegularizedMLP, Table, all_or_nothing
+from sklreg._base import BaseRegularizedMLP
+from sklreg._guards import all_or_nothing
 from sklreg._labels import balanced_class_weight, check_label_smoothing, encode_labels, given_class_weight
+from sklreg._table import Array, Table
 from sklreg.engine import OutputUnits
 
 _LEAST_PRIOR = 1e-4  # a label that (almost) every sample has, or none, starts at this distance from certainty

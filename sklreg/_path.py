@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sklreg._alpha_max import Pull, l1_max
-from sklreg._base import Table, on_cpu_unless_told
 from sklreg._batched import hold_once, train_all_here
+from sklreg._guards import on_cpu_unless_told
+from sklreg._table import Table
 from sklreg._warnings import warn_user
 from sklreg.elastic_net import ElasticNetMixin, ElasticNetMLP, ElasticNetMLPClassifier
 from sklreg.engine import Job

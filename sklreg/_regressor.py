@@ -11,7 +11,9 @@ from sklearn.base import MultiOutputMixin, RegressorMixin, _fit_context
 from sklearn.utils import Tags, column_or_1d
 from torch import Tensor
 
-from sklreg._base import Array, BaseRegularizedMLP, Table, all_or_nothing
+from sklreg._base import BaseRegularizedMLP
+from sklreg._guards import all_or_nothing
+from sklreg._table import Array, Table
 from sklreg.engine import OutputUnits
 
 _LEAST_SPREAD = 1e-30

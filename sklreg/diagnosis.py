@@ -12,8 +12,9 @@ from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from sklreg._base import BaseRegularizedMLP, Table
+from sklreg._base import BaseRegularizedMLP
 from sklreg._given import kind_of
+from sklreg._table import Table
 from sklreg._techniques import TECHNIQUES, has_hidden_layers, has_use_for, techniques_on
 
 Array = NDArray[Any]

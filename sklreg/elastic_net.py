@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sklreg._base import BaseRegularizedMLP, _weight_of
+from sklreg._base import BaseRegularizedMLP
 from sklreg._classifier import IncrementalMLPClassifier
 from sklreg._feature_groups import resolve_feature_groups
+from sklreg._fitted import weight_of
 from sklreg._parameters import (
     CLASS_ATTRIBUTE,
     ELASTIC_NET_CONSTRAINTS,
@@ -74,7 +75,7 @@ class PenaltyGroupsMixin(BaseRegularizedMLP):
     @property
     def skip_coef_(self) -> Any:
         """Weights of the linear connection from inputs to outputs, where there is one."""
-        return None if self._skip is None else _weight_of(self._skip)
+        return None if self._skip is None else weight_of(self._skip)
 
     @property
     def feature_importances_(self) -> NDArray[Any]:

@@ -13,8 +13,8 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import indexable
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from sklreg._base import Table, all_or_nothing
 from sklreg._classifier import BaseMLPClassifier
+from sklreg._guards import all_or_nothing
 from sklreg._parameters import (
     CLASS_ATTRIBUTE,
     CV_ATTRIBUTES,
@@ -36,6 +36,7 @@ from sklreg._path import (
     warn_unless_empty,
 )
 from sklreg._regressor import BaseMLPRegressor
+from sklreg._table import Table, check_weight
 from sklreg.elastic_net import ElasticNetMixin, ElasticNetMLP, ElasticNetMLPClassifier, PenaltyGroupsMixin
 
 Array = NDArray[Any]
@@ -165,7 +166,7 @@ class _ElasticNetCVMixin(PenaltyGroupsMixin):
             )
         n_given = _num_samples(X)
         if len(table.targets) < n_given:  # samples of weight 0 are none
-            kept = self._check_weight(sample_weight, np.empty((n_given, 1)), "sample_weight") > 0
+            kept = check_weight(sample_weight, np.empty((n_given, 1)), "sample_weight", type(self).__name__) > 0
             place = np.cumsum(kept) - 1
             splits = [tuple(place[part][kept[part]] for part in split) for split in splits]
         folds = []

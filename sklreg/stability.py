@@ -14,7 +14,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted
 
-from sklreg._base import on_cpu_unless_told
+from sklreg._guards import on_cpu_unless_told
 from sklreg._path import (
     Rows,
     alpha_grid,
