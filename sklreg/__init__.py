@@ -6,7 +6,7 @@ from typing import Any as _Any
 
 from sklreg import datasets
 from sklreg._batched import batched_training
-from sklreg._path import elastic_net_mlp_path
+from sklreg._path import ElasticNetMLPPath, elastic_net_mlp_path
 from sklreg.ablation import RegularizationAblation
 from sklreg.diagnosis import Diagnosis, diagnose
 from sklreg.displays import (
@@ -33,6 +33,7 @@ __all__ = [
     "ElasticNetMLPCV",
     "ElasticNetMLPClassifier",
     "ElasticNetMLPClassifierCV",
+    "ElasticNetMLPPath",
     "FeatureImportanceDisplay",
     "OffOr",
     "RegularizationAblation",

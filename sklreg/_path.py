@@ -1,29 +1,20 @@
-"""Fits along a path of penalties, and what can be read off them: all of them are rows of one computation."""
+"""Networks along a path of penalties, and what can be read off them."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from copy import copy
-from dataclasses import replace
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.exceptions import ConvergenceWarning
 
-from sklreg._alpha_max import Pull, l1_max
-from sklreg._batched import hold_once, train_all_here
+from sklreg._alphas import alpha_grid, check_alphas, warn_unless_empty
 from sklreg._guards import on_cpu_unless_told
-from sklreg._table import Table
-from sklreg._warnings import warn_user
+from sklreg._path_fits import PathFits, fit_together
 from sklreg.elastic_net import ElasticNetMixin, ElasticNetMLP, ElasticNetMLPClassifier
-from sklreg.engine import Job
 
 Array = NDArray[Any]
-_LEAST_ALPHA = float(np.finfo(np.float64).resolution)
-_ROUNDED_UP = 1 + 1e-9  # that rounding in training makes no weight of what exactly balances the penalty
 # A path is to show what alpha does: no early stopping besides, a penalty that comes once there is something to choose
 # from (without, a network drops everything or nothing), and steps that are long enough to take a network to zero and
 # fall until the zeros have settled.
@@ -209,135 +200,8 @@ def elastic_net_mlp_path(
     seed = model._draw_seed()
     table = model._check_table(X, y, sample_weight, reset=True, learn_target=model._learn_target)
     strengths = alpha_grid(model, table, given, eps, l1_ratio, "elastic_net_mlp_path")
-    rows = Rows.of(model, table, seed, [(alpha, l1_ratio) for alpha in strengths])
+    rows = PathFits.of(model, table, seed, [(alpha, l1_ratio) for alpha in strengths])
     (models,) = fit_together([rows], "elastic_net_mlp_path")
     warn_unless_empty(models[0], given, "elastic_net_mlp_path")
     coefs = [np.stack(layer, axis=2) for layer in zip(*(m.coefs_ for m in models), strict=True)]
     return ElasticNetMLPPath(strengths, coefs, models)
-
-
-class Rows(NamedTuple):
-    """Fits to the same samples with the same seed, at several strengths of the penalty."""
-
-    model: ElasticNetMixin  # has learnt what features and targets there are
-    job: Job
-    strengths: list[tuple[float, float]]  # alpha and l1_ratio
-
-    @classmethod
-    def of(cls, model: ElasticNetMixin, table: Table, seed: int, strengths: Sequence[tuple[float, float]]) -> Rows:
-        """Prepare the fits."""
-        split = model._split(table, None, None, None, seed)
-        job = hold_once(model._first_job(*split, seed))
-        model._check_watched(job.score, split[1])
-        return cls(model, job, list(strengths))
-
-    def models(self) -> list[ElasticNetMixin]:
-        """Return an estimator for each, not yet fitted."""
-        models = []
-        for alpha, l1_ratio in self.strengths:
-            model = copy(self.model)
-            model.alpha, model.l1_ratio = float(alpha), float(l1_ratio)
-            models.append(model)
-        return models
-
-
-def on_part(model: ElasticNetMixin, table: Table) -> tuple[ElasticNetMixin, Table]:
-    """Return a model of a part of the samples, and the part with the weight that its classes have there."""
-    part = copy(model)
-    part._learn_class_weight(table.targets, table.weight)
-    return part, part._weigh_classes(table)
-
-
-def fit_together(groups: Sequence[Rows], owner: str) -> list[list[ElasticNetMixin]]:
-    """Train all rows of all groups in one call; return the fitted estimators of each group."""
-    models = [group.models() for group in groups]
-    jobs = [
-        replace(group.job, hyperparameters=model._hyperparameters(single_pass=False, start=None))
-        for group, members in zip(groups, models, strict=True)
-        for model in members
-    ]
-    start = time.perf_counter()
-    results = train_all_here(jobs)
-    if any(group.model.verbose for group in groups):
-        print(f"[{owner}] {len(jobs)} fits in {time.perf_counter() - start:.2f} s")
-    left = iter(results)
-    for group, members in zip(groups, models, strict=True):
-        for model in members:
-            model._set_fitted(next(left), group.job.units)
-    fitted = [model for members in models for model in members]
-    diverged = sorted({model.alpha for model, result in zip(fitted, results, strict=True) if result.diverged})
-    if diverged:
-        warn_user(
-            f"{owner}: {sum(result.diverged for result in results)} of {len(results)} fits diverged, with alpha from "
-            f"{diverged[0]:.3g} to {diverged[-1]:.3g}; they are as they were after their best epoch. Lower "
-            "learning_rate_init, scale the inputs, or set max_grad_norm.",
-            ConvergenceWarning,
-        )
-    return models
-
-
-def warn_unless_empty(model: ElasticNetMixin, alphas: int | Array, owner: str) -> None:
-    """Warn if the first network of a path still has features, where the path was to begin without any."""
-    n_left = int(np.count_nonzero(model.feature_importances_))
-    if n_left and isinstance(alphas, int) and model.alpha > _LEAST_ALPHA:
-        warn_user(
-            f"{owner}: at the greatest alpha, where no weight is worth its penalty, {n_left} of "
-            f"{model.n_features_in_} features are left. Training was too short to drop them"
-            f"{' (early_stopping keeps early weights)' if model.early_stopping else ''}, so that features enter the "
-            "path by chance. Raise max_iter or learning_rate_init, lower batch_size, or set early_stopping=False.",
-            ConvergenceWarning,
-        )
-
-
-def check_alphas(alphas: Any, eps: float, owner: str) -> int | Array:
-    """Return a number of alphas, or the alphas, decreasing."""
-    if not (isinstance(eps, Real) and 0 < eps < 1):
-        raise ValueError(
-            f"The 'eps' parameter of {owner} must be a float in the range (0.0, 1.0). Got {eps!r} instead."
-        )
-    if isinstance(alphas, Integral) and not isinstance(alphas, bool):
-        if alphas < 1:
-            raise ValueError(f"The 'alphas' parameter of {owner} as an int must be at least 1. Got {alphas!r} instead.")
-        return int(alphas)
-    try:
-        values = np.asarray(alphas, dtype=np.float64)
-    except (TypeError, ValueError):
-        values = np.empty((0, 0))
-    if values.ndim != 1 or not len(values) or not np.isfinite(values).all() or (values < 0).any():
-        raise ValueError(
-            f"The 'alphas' parameter of {owner} must be an int (how many) or an array of at least one number in [0, "
-            f"inf) (which). Got {alphas!r} instead."
-        )
-    return np.sort(values)[::-1]
-
-
-def alpha_grid(
-    model: ElasticNetMixin, table: Table, alphas: int | Array, eps: float, l1_ratio: float, owner: str
-) -> Array:
-    """Return the alphas, decreasing: as given, or so many from where all weights are zero."""
-    if not isinstance(alphas, int):
-        return alphas
-    if l1_ratio == 0:
-        raise ValueError(
-            f"{owner} cannot place alphas for l1_ratio=0, which sets no weight to zero at any alpha. "
-            "Pass alphas as an array, or an l1_ratio above 0."
-        )
-    greatest = alpha_max(model, table, l1_ratio)
-    if greatest <= _LEAST_ALPHA:
-        warn_user(
-            f"{owner} has no alphas to place: no input says anything of this target, which is constant "
-            f"perhaps. All are {_LEAST_ALPHA:g}, which drops nothing, so there is nothing to select by.",
-        )
-        return np.full(alphas, _LEAST_ALPHA)
-    return np.geomspace(greatest, greatest * eps, num=alphas)
-
-
-def alpha_max(model: ElasticNetMixin, table: Table, l1_ratio: float) -> float:
-    """Return the alpha from which on all penalised weights are zero (see :mod:`sklreg._alpha_max`)."""
-    pull = Pull.of(table.X, table.targets, table.loss_weight, model._loss(), model.label_smoothing)
-    units, _ = model._units(table)
-    unit = float(units.scale.square().mean().sqrt())
-    strength = l1_max(
-        pull, model._layer_sizes, model.activation, model.normalization, model._penalty_groups(), model.hierarchy / unit
-    )
-    return strength * _ROUNDED_UP / l1_ratio

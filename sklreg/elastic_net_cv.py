@@ -13,6 +13,7 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import indexable
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
+from sklreg._alphas import alpha_grid, check_alphas, warn_unless_empty
 from sklreg._classifier import BaseMLPClassifier
 from sklreg._guards import all_or_nothing
 from sklreg._parameters import (
@@ -25,16 +26,8 @@ from sklreg._parameters import (
     IMPORTANCE_ATTRIBUTE,
     document,
 )
-from sklreg._path import (
-    Rows,
-    alpha_grid,
-    check_alphas,
-    entry_alphas,
-    first_to_enter,
-    fit_together,
-    on_part,
-    warn_unless_empty,
-)
+from sklreg._path import entry_alphas, first_to_enter
+from sklreg._path_fits import PathFits, fit_together, on_part
 from sklreg._regressor import BaseMLPRegressor
 from sklreg._table import Table, check_weight
 from sklreg.elastic_net import ElasticNetMixin, ElasticNetMLP, ElasticNetMLPClassifier, PenaltyGroupsMixin
@@ -103,8 +96,8 @@ class _ElasticNetCVMixin(PenaltyGroupsMixin):
         grids = [alpha_grid(whole, table, given, self.eps, ratio, name) for ratio in ratios]
         strengths = [(alpha, ratio) for ratio, grid in zip(ratios, grids, strict=True) for alpha in grid]
         # The fits to all samples are rows beside those of the folds: the chosen one is already there.
-        groups = [Rows.of(whole, table, seed, strengths)]
-        groups += [Rows.of(fold.model, fold.train, seed, strengths) for fold in folds]
+        groups = [PathFits.of(whole, table, seed, strengths)]
+        groups += [PathFits.of(fold.model, fold.train, seed, strengths) for fold in folds]
         on_all, *on_folds = fit_together(groups, name)
         warn_unless_empty(on_all[0], given, name)
 

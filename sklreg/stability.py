@@ -14,17 +14,10 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted
 
+from sklreg._alphas import alpha_grid, check_alphas, warn_unless_empty
 from sklreg._guards import on_cpu_unless_told
-from sklreg._path import (
-    Rows,
-    alpha_grid,
-    check_alphas,
-    first_to_enter,
-    fit_together,
-    group_importances,
-    on_part,
-    warn_unless_empty,
-)
+from sklreg._path import first_to_enter, group_importances
+from sklreg._path_fits import PathFits, fit_together, on_part
 from sklreg.elastic_net import ElasticNetMixin
 
 Array = NDArray[Any]
@@ -175,7 +168,7 @@ class StabilitySelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
         seeds = random.randint(2**31, size=self.n_resamples).tolist()
         strengths = [(alpha, model.l1_ratio) for alpha in alphas]
         groups = [
-            Rows.of(*on_part(model, table.select(part)), seed, strengths)
+            PathFits.of(*on_part(model, table.select(part)), seed, strengths)
             for seed, (part, _) in zip(seeds, resamples.split(table.targets, table.y), strict=True)
         ]
         paths = fit_together(groups, type(self).__name__)

@@ -386,7 +386,7 @@ def test_features_that_enter_at_an_alpha_of_zero_are_in(regression):
 
 @pytest.mark.parametrize(("cv", "rule"), [([], False), ([(range(20), range(20, 40))], True)])
 def test_too_few_folds_are_refused_before_training(regression, monkeypatch, cv, rule):
-    monkeypatch.setattr("sklreg._path.train_all_here", None)
+    monkeypatch.setattr("sklreg._path_fits.train_all_here", None)
     with pytest.raises(ValueError, match="needs (a fold|at least 2 folds)"):
         ElasticNetMLPCV((4,), cv=cv, one_standard_error=rule).fit(*regression)
 
