@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -131,3 +131,9 @@ class Result:
     diverged: bool
     optimizer_state: OptimizerState | None  # to go on from; after divergence, or if not kept, the one of the job
     n_together: int  # rows in the stack that this fit was one of
+
+
+def column_of(jobs: Sequence[Job], name: str, dtype: torch.dtype | None = None) -> Tensor:
+    """Return one hyperparameter of every job of a stack, ``(K,)``."""
+    values = [getattr(job.hyperparameters, name) for job in jobs]
+    return torch.tensor(values, dtype=dtype or jobs[0].static.dtype, device=jobs[0].static.device)

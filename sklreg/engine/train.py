@@ -7,10 +7,8 @@ and random stream of its own; rows meet in batched products and nowhere else.  A
 from __future__ import annotations
 
 import contextlib
-import math
 import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import compress
 from operator import not_
@@ -22,22 +20,14 @@ from sklreg.engine.averaging import WeightAveraging
 from sklreg.engine.corruption import InputNoise, SwapNoise
 from sklreg.engine.data import Batch, Buffer, Pool, batch_bounds, chunks, stack
 from sklreg.engine.ensemble import mean_output
-from sklreg.engine.job import Job, OptimizerState, Result, Static
+from sklreg.engine.job import Job, OptimizerState, Result, Static, column_of
 from sklreg.engine.layers import DropoutNoise, Network, TrainingMode
 from sklreg.engine.layout import Layout, initial_row
 from sklreg.engine.losses import LOSSES, PLAIN, LossOptions
 from sklreg.engine.mixup import CutMix, Mixup
+from sklreg.engine.objective import LossUnits, penalty_of
 from sklreg.engine.optim import OPTIMIZERS, Optimizer, schedule_factor
-from sklreg.engine.penalties import (
-    Block,
-    ElasticNet,
-    Grouped,
-    GroupLasso,
-    Groups,
-    Hierarchy,
-    Penalty,
-    project_max_norm,
-)
+from sklreg.engine.penalties import project_max_norm
 from sklreg.engine.plain import plain_module, row_of_module
 from sklreg.engine.plan import are_side_by_side, flops_of_step, halves, plan
 from sklreg.engine.stopping import EarlyStopping
@@ -119,10 +109,10 @@ def _in_threads(work: Callable[[list[int]], None], stacks: list[list[int]], is_c
         with threads_for(0):
             while True:
                 with lock:
-                    stack = next(left, None)
-                if stack is None:
+                    members = next(left, None)
+                if members is None:
                     return
-                work(stack)
+                work(members)
 
     others: list[threading.Thread] = []
     try:
@@ -173,7 +163,7 @@ class _Stack:
         self.averaging: WeightAveraging | None = None
         if self._averages:
             self.averaging = WeightAveraging(self.state, self._column("weight_averaging"), self.layout.n_weights)
-        for k, job in enumerate(jobs):  # training that goes on from an average goes on with what is behind it
+        for k, job in enumerate(jobs):  # training goes on from the weights themselves, not from their average
             if job.optimizer_state is not None and job.optimizer_state.raw is not None:
                 self.state[k] = job.optimizer_state.raw
         self._lay_out_rows()
@@ -203,7 +193,7 @@ class _Stack:
         optimizer = OPTIMIZERS[self.static.solver](
             self.state[:, : self.layout.n_params],
             self.layout.parts(),
-            self._penalty(),
+            penalty_of(self.jobs, self.layout, self.loss_units),
             self._column("weight_decay")[:, None],
             self._column("momentum")[:, None],
             self._column("max_grad_norm")[:, None],
@@ -279,15 +269,15 @@ class _Stack:
         output = self.network.forward(X, mode)  # (K, n, C)
         # Rows do not mix, so the gradient of all their losses together holds each row's own.
         gradient = self.loss.gradient(*self._in_target_units(output, batch.y), self.loss_options)
-        if self.relative_scale is not None:
-            gradient = gradient * self.relative_scale
+        if self.loss_units.relative_scale is not None:
+            gradient = gradient * self.loss_units.relative_scale
         if batch.weight is not None:
             gradient = gradient * batch.weight[:, :, None]
         self.network.backward(gradient / (sizes[0] if min(sizes) == max(sizes) else self.batch_sizes[i]))
         self.optimizer.step(self.network.gradient, learning_rate, penalty_share)
         if self.max_norm is not None:
-            for i in range(self.layout.n_layers - 1):
-                weight = self.layout.view(self.state, f"weight{i}")
+            for layer in range(self.layout.n_layers - 1):
+                weight = self.layout.view(self.state, f"weight{layer}")
                 weight.copy_(project_max_norm(weight, self.max_norm))
         if self.averaging is not None:
             self.averaging.update(self.state, self.optimizer.n_steps)
@@ -313,9 +303,9 @@ class _Stack:
 
     def _in_target_units(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Give each output its share in the loss."""
-        if self.relative_scale is None:
+        if self.loss_units.relative_scale is None:
             return output, target
-        return output * self.relative_scale, target * self.relative_scale
+        return output * self.loss_units.relative_scale, target * self.loss_units.relative_scale
 
     def _learning_rates(self, n_done: int) -> Tensor:
         """Return the learning rates of an epoch's steps, ``(n_batches, K, 1)``."""
@@ -384,7 +374,7 @@ class _Stack:
             if any(job.score for job in self.jobs):
                 outputs.append(output)
         loss /= self.n_validation
-        score = -(watched / self.n_validation if self.committees else loss) * self.loss_unit
+        score = -(watched / self.n_validation if self.committees else loss) * self.loss_units.of_loss
         of_rows = torch.cat(outputs, 1).cpu() if outputs else None  # (K, n, C)
         for k, job in enumerate(self.jobs):
             if self.leader[k] == k and job.score and job.validation_set is not None and of_rows is not None:
@@ -418,11 +408,11 @@ class _Stack:
             finite &= validation_loss.isfinite()
         for rows in self.committees:
             finite[rows] = finite[rows].all()
-        criterion = torch.where(finite, -train_loss * self.loss_unit if score is None else score, torch.nan)
+        criterion = torch.where(finite, -train_loss * self.loss_units.of_loss if score is None else score, torch.nan)
         out_of_patience = self.stopping.update(criterion, judged, n_iter)
-        columns = {"loss": train_loss * self.loss_unit}
+        columns = {"loss": train_loss * self.loss_units.of_loss}
         if validation_loss is not None and score is not None:
-            columns |= {"validation_loss": validation_loss * self.loss_unit, "validation_score": score}
+            columns |= {"validation_loss": validation_loss * self.loss_units.of_loss, "validation_score": score}
         # The epoch's one wait for a GPU.
         table = torch.stack([finite.double(), out_of_patience.double(), *columns.values()], dim=1).tolist()
 
@@ -559,70 +549,7 @@ class _Stack:
         self.loss_options = LossOptions(self._if_any("label_smoothing"), self._if_any("focal_gamma"))
         self.max_norm = max_norm[:, None, None] if bool(max_norm.isfinite().any()) else None
 
-        # Training runs on targets in units of their standard deviation.  Half the squared error in the target's own
-        # units is unit ** 2 times half of that error, with each output at its share of it.
-        scale = torch.stack([job.units.scale for job in self.jobs])  # (K, C), float64
-        self.unit = scale.square().mean(1, keepdim=True).sqrt() if scale.shape[1] > 1 else scale  # (K, 1)
-        self.loss_unit = self.unit.square()[:, 0].to(self.static.device)
-        self.share = scale / self.unit
-        has_equal_shares = not bool((self.share != 1).any())
-        self.relative_scale = (
-            None if has_equal_shares else self.share[:, None].to(self.static.device, self.static.dtype)
-        )
-
-    def _penalty(self) -> Penalty:
-        l1, l2 = (self._column(name, torch.float64).cpu()[:, None] for name in ("l1", "l2"))
-        by_unit = l1 / self.unit, l1 / self.unit.square()  # of weights into outputs, and of those before
-        if bool((self.unit != 1).any()) or self.relative_scale is not None:
-            # A weight into output c is scale[c] times what it is in training, and the loss is divided by unit ** 2.
-            factor = torch.ones(len(self.jobs), self.layout.n_weights, dtype=torch.float64) / self.unit
-            for name in self._into_outputs():
-                weight = self.layout.view(factor, name)
-                weight.copy_(self.share[:, None, :].expand_as(weight))
-            l1, l2 = l1 * factor / self.unit, l2 * factor.square()
-        l1, l2 = (strength.to(self.static.device, self.static.dtype) for strength in (l1, l2))
-        return ElasticNet(l1, l2) if self.static.penalty_groups == "weights" else self._grouped(l1, l2, *by_unit)
-
-    def _into_outputs(self) -> list[str]:
-        return [f"weight{self.layout.n_layers - 1}", *(["skip"] if self.layout.has_skip else [])]
-
-    def _grouped(self, l1: Tensor, l2: Tensor, into_outputs: Tensor, before: Tensor) -> Grouped:
-        """Let the weights that belong together be penalised by their norm; the others as they are."""
-        kind, labels, device = self.static.penalty_groups, self.static.feature_groups, self.static.device
-
-        def block(name: str, by_column: bool = False) -> Block:
-            _, _, (n_in, n_out), _ = self.layout.spans[name]
-            factor = self.relative_scale if name in self._into_outputs() else None
-            if by_column:
-                return Block(partial(self._view_columns, name=name), Groups(None, n_out, device), factor)
-            return Block(partial(self.layout.view, name=name), Groups(labels, n_in, device), factor)
-
-        def lasso(name: str, weight: float = 1.0, by_column: bool = False) -> GroupLasso:
-            strength = weight * (into_outputs if name in self._into_outputs() else before).to(device, self.static.dtype)
-            return GroupLasso(block(name, by_column), strength)
-
-        def alone(lasso: GroupLasso) -> GroupLasso:
-            models = lasso.strength[:, :, None] > 0
-            return replace(lasso, block=lasso.block._replace(models=None if bool(models.all()) else models))
-
-        # The weights that are in no group lie between the first matrix and the skip connection.
-        start, stop = self.layout.spans["weight0"].stop, self.layout.n_weights
-        parts: tuple[GroupLasso | Hierarchy, ...]
-        if kind == "features":
-            parts = (alone(lasso("weight0")),)
-        elif kind == "neurons":  # each spans all inputs of its layer, as a group of features spans several
-            n_inputs = [self.layout.spans[f"weight{i}"].shape[0] for i in range(self.layout.n_layers)]
-            weights = [math.sqrt(n) for n in n_inputs]
-            parts = tuple(alone(lasso(f"weight{i}", weights[i], True)) for i in range(self.layout.n_layers - 1))
-            start = self.layout.spans[f"weight{self.layout.n_layers - 1}"].start
-        else:
-            parts = (Hierarchy(lasso("skip"), block("weight0"), self._column("hierarchy")[:, None]),)
-            stop = self.layout.spans["skip"].start
-        single = slice(start, stop)
-        return Grouped(parts, single, l1.expand(-1, self.layout.n_weights)[:, single], l2)
-
-    def _view_columns(self, flat: Tensor, name: str) -> Tensor:
-        return self.layout.view(flat, name).transpose(1, 2)
+        self.loss_units = LossUnits.of(self.jobs)
 
     def _noise(self, purpose: str, stream_of_row: list[int]) -> DropoutNoise | None:
         rate = self._column(purpose)
@@ -638,8 +565,7 @@ class _Stack:
 
     def _column(self, name: str, dtype: torch.dtype | None = None) -> Tensor:
         """Return one hyperparameter of every row, ``(K,)``."""
-        values = [getattr(job.hyperparameters, name) for job in self.jobs]
-        return torch.tensor(values, dtype=dtype or self.static.dtype, device=self.static.device)
+        return column_of(self.jobs, name, dtype)
 
 
 def _sum(loss: Tensor) -> Tensor:
