@@ -47,7 +47,11 @@ _CHUNK = 2**22  # numbers at once
 
 
 class Pull(NamedTuple):
-    """What the data offer to weights: ``(d, C)`` covariances of inputs and gradient, and the same of their sizes."""
+    """How the data pull at weights that are zero, at the best constant prediction.
+
+    ``signed`` and ``absolute``, ``(d, C)``, are the covariances of the inputs with the gradient of the loss by the
+    outputs, and the same of their absolute values.
+    """
 
     signed: Array
     absolute: Array

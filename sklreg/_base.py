@@ -218,6 +218,17 @@ class BaseRegularizedMLP(CallbackSupportMixin, FittedNetworks):
         -------
         self : object
             The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If data or parameters are out of range or do not go together: before any training, and the estimator stays
+            as it was.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the loss or the weights were no longer finite; the weights of the best epoch before that are kept.
         """
         members, jobs, tasks = self._prepare(X, y, sample_weight, X_val, y_val, sample_weight_val)
         for member, job, result in zip(members, jobs, train_all_here(jobs), strict=True):

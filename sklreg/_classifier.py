@@ -75,7 +75,7 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
             if type_of_target(y) != "multilabel-indicator" or y.shape[1] != self._n_outputs:
                 raise ValueError(
                     f"{type(self).__name__} was fitted on a 0/1 matrix of {self._n_outputs} labels; got y of shape "
-                    f"{y.shape} ({type_of_target(y)})."
+                    f"{y.shape} ({type_of_target(y)}). Pass such a matrix, or fit anew."
                 )
             return (y.toarray() if hasattr(y, "toarray") else y).astype(np.float64)
         codes = encode_labels(column_or_1d(y, warn=False), self.classes_, type(self).__name__)
@@ -186,7 +186,7 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_inputs, n_features)
             Inputs.
         n_samples : int, default=None
             Number of networks, at least 1.  Each drops the same units for all inputs.  With ``n_members`` above 1 they
@@ -280,6 +280,17 @@ class IncrementalMLPClassifier(BaseMLPClassifier):
         -------
         self : object
             The estimator.
+
+        Raises
+        ------
+        ValueError
+            If data or parameters are out of range, do not go together or not with the calls before, or ``classes`` is
+            missing in the first call.  The estimator stays as it was.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the loss or the weights were no longer finite; those before the pass are kept.
         """
         if self.class_weight == "balanced":
             raise ValueError(
@@ -298,7 +309,7 @@ class IncrementalMLPClassifier(BaseMLPClassifier):
                 if classes is not None and not np.array_equal(np.unique(np.asarray(classes)), self.classes_):
                     raise ValueError(
                         f"classes={classes!r} is not the same as in the first call to partial_fit of "
-                        f"{type(self).__name__}, which had {self.classes_!r}."
+                        f"{type(self).__name__}, which had {self.classes_!r}. Pass the same, or none."
                     )
                 self._check_label_parameters()
                 return

@@ -77,6 +77,7 @@ class FittedNetworks(BaseEstimator, metaclass=ABCMeta):
         return members
 
     def _set_fitted(self, result: Result, units: OutputUnits) -> None:
+        """Keep what training has left."""
         self.module_ = result.module
         self.history_ = result.history
         self.best_iter_ = result.best_iter

@@ -67,6 +67,11 @@ class ElasticNetMLPPath(NamedTuple):
         -------
         index : ndarray of shape (k,) or of the number of columns in these groups
             Their numbers, in the order of entry; of features that enter together, the more important come first.
+
+        Raises
+        ------
+        ValueError
+            If fewer than ``k`` enter the path, or ``k`` is not an int from 1 on.
         """
         return first_to_enter(self.alphas, self.feature_importances, k, self.models[0]._penalty_groups()[1])
 
@@ -151,6 +156,14 @@ def elastic_net_mlp_path(
         A tuple of ``alphas``, ``coefs`` (for each layer the weights, of shape (n_in, n_out, n_alphas)) and fitted
         ``models``, whose ``feature_importances``, ``n_features``, ``entry_alphas`` and ``select(k)`` read features off
         the path.
+
+    Raises
+    ------
+    TypeError
+        If a parameter is none of the estimator's, or has no say along a path (``alpha``, ``n_members``,
+        ``warm_start``).
+    ValueError
+        If data or parameters are out of range or do not go together, before any training.
 
     Warns
     -----

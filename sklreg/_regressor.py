@@ -102,7 +102,7 @@ class BaseMLPRegressor(MultiOutputMixin, RegressorMixin, BaseRegularizedMLP):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_inputs, n_features)
             Inputs.
         n_samples : int, default=None
             Number of networks, at least 1.  Each drops the same units for all inputs.  With ``n_members`` above 1 they
@@ -133,7 +133,7 @@ class BaseMLPRegressor(MultiOutputMixin, RegressorMixin, BaseRegularizedMLP):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_inputs, n_features)
             Inputs.
         n_samples : int, default=None
             Number of networks, at least 2, as in :meth:`predict_samples`.
@@ -183,6 +183,17 @@ class IncrementalMLPRegressor(BaseMLPRegressor):
         -------
         self : object
             The estimator.
+
+        Raises
+        ------
+        ValueError
+            If data or parameters are out of range, do not go together or not with the calls before.  The estimator
+            stays as it was.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the loss or the weights were no longer finite; those before the pass are kept.
         """
 
         def learn_target(y: Array) -> None:

@@ -166,6 +166,13 @@ class RegularizationAblation(MetaEstimatorMixin, BaseEstimator):
         -------
         self : object
             The ablation, with ``results_``.
+
+        Raises
+        ------
+        TypeError
+            If ``estimator`` neither is nor holds an estimator of this package.
+        ValueError
+            If ``techniques`` names one that it does not have or that is off, or data or folds cannot be used.
         """
         start, network = find_network(self.estimator, type(self).__name__)
         techniques = self._techniques(network)

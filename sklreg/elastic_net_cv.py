@@ -85,6 +85,19 @@ class _ElasticNetCVMixin(PenaltyGroupsMixin):
         -------
         self : object
             The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If data, folds or parameters are out of range or do not go together, or ``scoring`` cannot judge a fold:
+            before any training, and the estimator stays as it was.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If fits diverge, or if training was too short to take the network of the greatest ``alpha`` to zero.
+        UserWarning
+            If the chosen network has no feature left, or there is nothing to place alphas by.
         """
         name = type(self).__name__
         given = check_alphas(self.alphas, self.eps, name)
@@ -230,6 +243,13 @@ class _ElasticNetCVMixin(PenaltyGroupsMixin):
         -------
         index : ndarray of shape (k,) or of the number of columns in these groups
             Their numbers, in the order of entry; of features that enter together, the more important come first.
+
+        Raises
+        ------
+        NotFittedError
+            If it is not fitted.
+        ValueError
+            If fewer than ``k`` enter the path, or ``k`` is not an int from 1 on.
         """
         check_is_fitted(self)
         return first_to_enter(self._path_alphas, self.feature_importances_path_, k, self._penalty_groups()[1])

@@ -38,6 +38,13 @@ class OffOr:
     probability : float, default=0.5
         Probability of ``off``, in [0, 1].
 
+    Raises
+    ------
+    TypeError
+        If ``distribution`` is none of these.
+    ValueError
+        If it is an empty list, or ``probability`` is out of range.
+
     See Also
     --------
     search_space : Distributions for all regularizers.

@@ -148,6 +148,17 @@ class StabilitySelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
         -------
         self : object
             The fitted selector.
+
+        Raises
+        ------
+        ValueError
+            If ``estimator`` is none of ours or has settings that select nothing, or data or parameters are out of
+            range: before any training.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If fits diverge, or if training was too short to take the network of the greatest ``alpha`` to zero.
         """
         model = self._model()
         given = check_alphas(self.alphas, self.eps, type(self).__name__)

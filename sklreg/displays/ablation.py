@@ -124,6 +124,13 @@ class RegularizationAblationDisplay:
         -------
         display : RegularizationAblationDisplay
             The display, drawn.
+
+        Raises
+        ------
+        TypeError
+            If it is no ablation.
+        NotFittedError
+            If the estimator is not fitted.
         """
         if not isinstance(ablation, RegularizationAblation):
             raise TypeError(

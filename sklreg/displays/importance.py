@@ -128,6 +128,15 @@ class FeatureImportanceDisplay:
         -------
         display : FeatureImportanceDisplay
             The display, drawn.
+
+        Raises
+        ------
+        TypeError
+            If the estimator has no importances.
+        ValueError
+            If ``feature_names`` are too few or many.
+        NotFittedError
+            If the estimator is not fitted.
         """
         model, names = model_and_names(estimator)
         if not hasattr(model, "fit") or isinstance(model, type):

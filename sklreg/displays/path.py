@@ -150,6 +150,15 @@ class RegularizationPathDisplay:
         display : RegularizationPathDisplay
             The display, drawn.
 
+        Raises
+        ------
+        TypeError
+            If it has not chosen alpha by cross-validation.
+        ValueError
+            If there is no such ``l1_ratio``, or ``feature_names`` are too few or many.
+        NotFittedError
+            If the estimator is not fitted.
+
         Notes
         -----
         With ``scoring='loss'`` the score is the log loss of a classifier and the mean squared error of a regressor,
@@ -218,6 +227,13 @@ class RegularizationPathDisplay:
         -------
         display : RegularizationPathDisplay
             The display, drawn.
+
+        Raises
+        ------
+        TypeError
+            If it is no path.
+        ValueError
+            If ``feature_names`` are too few or many.
         """
         if not isinstance(path, ElasticNetMLPPath):
             raise TypeError(

@@ -131,6 +131,15 @@ class TrainingCurveDisplay:
         -------
         display : TrainingCurveDisplay
             The display, drawn.
+
+        Raises
+        ------
+        TypeError
+            If an estimator has no history.
+        ValueError
+            If there is none, or as many ``names`` as estimators are not given.
+        NotFittedError
+            If the estimator is not fitted.
         """
         if isinstance(estimator, Mapping):
             names = [str(key) for key in estimator] if names is None else names

@@ -104,7 +104,7 @@ class Optimizer(ABC):
     def step_size_of_groups(self, learning_rate: Tensor, block: Block) -> Tensor:
         """Return the step size that the weights of each group had in common, ``(K, 1)`` or ``(K, G)``.
 
-        It is 0 where all gradients were zero so far.
+        It may be 0 where all gradients were zero so far, as Adam's is.
         """
 
     def memory(self) -> list[Tensor]:
