@@ -32,7 +32,7 @@ from sklreg._callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
 from sklreg._device import resolve_device
 from sklreg._fitted import FittedNetworks
 from sklreg._guards import all_or_nothing
-from sklreg._holdout import hold_out
+from sklreg._holdout import check_validation_arguments, hold_out_for
 from sklreg._inputs import learn_input_map
 from sklreg._parameters import CONSTRAINTS
 from sklreg._random import seed_of
@@ -428,19 +428,19 @@ class BaseRegularizedMLP(CallbackSupportMixin, FittedNetworks):
         seed: int,
     ) -> tuple[Table, Table | None]:
         """Return training and validation samples; ``X_val`` and what follows it are those of ``fit``."""
-        name = type(self).__name__
+        check_validation_arguments(
+            type(self).__name__,
+            X_val,
+            early_stopping=self.early_stopping,
+            y_val=y_val,
+            sample_weight_val=sample_weight_val,
+        )
+        if X_val is None and not self.early_stopping:
+            return table, None
         if X_val is None:
-            if y_val is not None or sample_weight_val is not None:
-                raise ValueError(f"{name}.fit got y_val or sample_weight_val without X_val. Pass X_val and y_val.")
-            if not self.early_stopping:
-                return table, None
-            n = len(table.targets)
-            if n < 2:
-                raise ValueError(
-                    f"{name} holds out a validation set and needs at least 2 samples for that; got n_samples = {n} "
-                    "with a weight above 0. Set early_stopping=False, pass X_val and y_val, or pass more data."
-                )
-            train_index, validation_index = hold_out(
+            train_index, validation_index = hold_out_for(
+                type(self).__name__,
+                len(table.targets),
                 table.X,
                 self._strata(table.targets),
                 table.weight,
@@ -448,20 +448,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, FittedNetworks):
                 seed,
                 keep_strata=self._keep_strata,
             )
-            if len(validation_index) == 0:
-                raise ValueError(
-                    f"{name} holds out a validation set and keeps a sample of every class for training; got "
-                    f"n_samples = {n} with one sample of each class. Set early_stopping=False, pass X_val and y_val, "
-                    "or pass more data."
-                )
             return table.select(train_index), table.select(validation_index)
-        if y_val is None:
-            raise ValueError(f"{name}.fit got X_val without y_val. Pass both.")
-        if not self.early_stopping:
-            raise ValueError(
-                f"{name}.fit got X_val, which early stopping uses, and early_stopping=False. Set early_stopping=True "
-                "or leave X_val out."
-            )
         try:
             return table, self._check_table(
                 X_val, y_val, sample_weight_val, reset=False, weight_name="sample_weight_val"

@@ -13,6 +13,44 @@ MOST_COPIES = 8
 _CHUNK = 2**20  # numbers hashed at once
 
 
+def check_validation_arguments(
+    owner: str, X_val: Any, *, early_stopping: bool | str, holds_y: bool = False, **others: Any
+) -> None:
+    """Refuse arguments of ``fit`` for validation of which one is missing, or that nobody would use.
+
+    ``others`` are those besides ``X_val``, ``y_val`` among them; with ``holds_y`` the targets are in ``X_val``.
+    """
+    if X_val is None:
+        given = [name for name, value in others.items() if value is not None]
+        if given:
+            raise ValueError(f"{owner}.fit got {' and '.join(given)} without X_val. Pass X_val and y_val.")
+        return
+    if others["y_val"] is None and not holds_y:
+        raise ValueError(f"{owner}.fit got X_val without y_val. Pass both.")
+    if not early_stopping:
+        raise ValueError(
+            f"{owner}.fit got X_val, which early stopping uses, and early_stopping=False. Set early_stopping=True or "
+            "leave X_val out."
+        )
+
+
+def hold_out_for(owner: str, n: int, *arguments: Any, **options: Any) -> tuple[IntArray, IntArray]:
+    """Call :func:`hold_out` for ``n`` samples of an estimator, and refuse what cannot be split."""
+    mend = "Set early_stopping=False, pass X_val and y_val, or pass more data."
+    if n < 2:
+        raise ValueError(
+            f"{owner} holds out a validation set and needs at least 2 samples for that; got n_samples = {n} with a "
+            f"weight above 0. {mend}"
+        )
+    train, validation = hold_out(*arguments, **options)
+    if len(validation) == 0:
+        raise ValueError(
+            f"{owner} holds out a validation set and keeps a sample of every class for training; got n_samples = {n} "
+            f"with one sample of each class. {mend}"
+        )
+    return train, validation
+
+
 def hold_out(
     X: Any,
     strata: NDArray[np.int64],

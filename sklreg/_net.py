@@ -26,7 +26,7 @@ from skorch.utils import is_dataset
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
-from sklreg._holdout import hold_out
+from sklreg._holdout import check_validation_arguments, hold_out_for
 from sklreg._net_data import (
     EpochBatches,
     SampleDataset,
@@ -538,18 +538,11 @@ class BaseRegularizedNet(NeuralNet, metaclass=ABCMeta):
             )
 
     def _check_validation(self, X_val: Any, y_val: Any) -> tuple[Any, Any] | None:
-        name = type(self).__name__
+        check_validation_arguments(
+            type(self).__name__, X_val, early_stopping=self.early_stopping, holds_y=is_dataset(X_val), y_val=y_val
+        )
         if X_val is None:
-            if y_val is not None:
-                raise ValueError(f"{name}.fit got y_val without X_val. Pass both.")
             return None
-        if not self.early_stopping:
-            raise ValueError(
-                f"{name}.fit got X_val, which early stopping uses, and early_stopping=False. Set early_stopping=True "
-                "or leave X_val out."
-            )
-        if y_val is None and not is_dataset(X_val):
-            raise ValueError(f"{name}.fit got X_val without y_val. Pass both.")
         try:
             return self._check_samples(X_val, y_val, reset=False)
         except ValueError as error:
@@ -611,20 +604,12 @@ class BaseRegularizedNet(NeuralNet, metaclass=ABCMeta):
 
     def _hold_out(self, dataset: Any, X: Any, y: Any) -> tuple[Subset[Any], Subset[Any]]:
         """Hold out the validation set as the MLP estimators do."""
-        n, name = len(dataset), type(self).__name__
-        if n < 2:
-            raise ValueError(
-                f"{name} holds out a validation set and needs at least 2 samples for that; got n_samples = {n}. Set "
-                "early_stopping=False, pass X_val and y_val, or pass more data."
-            )
+        n = len(dataset)
         strata = self._strata(None if y is None else self._encode(y), n)
-        index = hold_out(table_of(X, n), strata, None, self.validation_fraction, self._seed_)
-        if len(index[1]) == 0:
-            raise ValueError(
-                f"{name} holds out a validation set and keeps a sample of every class for training; got n_samples = "
-                f"{n} with one sample of each class. Set early_stopping=False, pass X_val and y_val, or pass more data."
-            )
-        return Subset(dataset, index[0].tolist()), Subset(dataset, index[1].tolist())
+        train_index, validation_index = hold_out_for(
+            type(self).__name__, n, table_of(X, n), strata, None, self.validation_fraction, self._seed_
+        )
+        return Subset(dataset, train_index.tolist()), Subset(dataset, validation_index.tolist())
 
     def _begin_training(self, dataset_train: Any, dataset_valid: Any, y: Any) -> None:
         """Make what this training needs, once its samples are known."""
