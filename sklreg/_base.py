@@ -36,6 +36,7 @@ from sklreg._holdout import check_validation_arguments, hold_out_for
 from sklreg._inputs import learn_input_map
 from sklreg._parameters import CONSTRAINTS
 from sklreg._random import seed_of
+from sklreg._regularizers import TECHNIQUES
 from sklreg._table import Table, check_weight
 from sklreg._warnings import warn_user
 from sklreg.engine import (
@@ -460,12 +461,13 @@ class BaseRegularizedMLP(CallbackSupportMixin, FittedNetworks):
         """Refuse what each parameter alone allows and together would do nothing, or not work."""
         name = type(self).__name__
         if not self._layer_sizes:
-            active = [p for p in ("dropout", "normalization", "max_norm") if getattr(self, p)]
+            on_hidden = {name: technique.off for name, technique in TECHNIQUES.items() if technique.needs_hidden}
+            active = [name for name in on_hidden if getattr(self, name)]
             if active:
                 raise ValueError(
                     f"{name}: {active[0]}={getattr(self, active[0])!r} acts on hidden layers, and "
                     f"hidden_layer_sizes={self.hidden_layer_sizes!r} has none. Set {active[0]} to "
-                    f"{'0' if active[0] == 'dropout' else 'None'} or add a hidden layer."
+                    f"{on_hidden[active[0]]} or add a hidden layer."
                 )
         self._check_shortcuts()
         batch_size = self._resolve_batch_size(n_train)
@@ -477,7 +479,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, FittedNetworks):
                     raise ValueError(
                         f"{name}: {parameter}={value!r} needs at least 2 samples in a batch; got batch_size="
                         f"{self.batch_size!r} with {n_train} training samples. Raise batch_size, pass more data, or "
-                        f"set {parameter} to {'None' if value == 'batch' else '0'}."
+                        f"set {parameter} to {TECHNIQUES[parameter].off}."
                     )
         if self.scoring != "loss" and not self.early_stopping:
             raise ValueError(

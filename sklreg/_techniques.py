@@ -1,49 +1,14 @@
-"""The regularizers among the parameters: what turns each off, and which strengths are worth trying."""
+"""Which regularizers a network uses, can do without, and has a use for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from sklreg._base import BaseRegularizedMLP
-
-
-class Technique(NamedTuple):
-    """How one parameter regularizes."""
-
-    off: Any  # the value that turns it off
-    least: float | None = None  # of the strengths that are worth trying
-    greatest: float | None = None
-    is_log: bool = False  # whether they are spread evenly on a logarithmic scale
-    needs_hidden: bool = False  # whether it acts on hidden layers
-
-
-# In the order in which to try them.
-TECHNIQUES: dict[str, Technique] = {
-    "weight_decay": Technique(0.0, 1e-3, 1e-1, is_log=True),
-    "alpha": Technique(0.0, 1e-4, 1e-1, is_log=True),
-    "l2": Technique(0.0, 1e-5, 1e-3, is_log=True),
-    "l1": Technique(0.0, 1e-4, 1e-1, is_log=True),
-    "dropout": Technique(0.0, 0.2, 0.7, needs_hidden=True),
-    "input_dropout": Technique(0.0, 0.1, 0.2),
-    "input_noise": Technique(0.0, 0.05, 0.3, is_log=True),
-    "swap_noise": Technique(0.0, 0.05, 0.2),
-    "early_stopping": Technique(False),
-    "label_smoothing": Technique(0.0, 0.05, 0.2),
-    "mixup_alpha": Technique(0.0, 0.1, 0.4),
-    "cutmix_alpha": Technique(0.0, 0.1, 0.4),
-    "stochastic_depth": Technique(0.0, 0.1, 0.3),
-    "focal_gamma": Technique(0.0),
-    "normalization": Technique(None, needs_hidden=True),
-    "max_norm": Technique(None, 2.0, 4.0, needs_hidden=True),
-    "weight_averaging": Technique(0.0, 0.98, 0.999),
-    "n_members": Technique(1),
-    "bootstrap": Technique(False),
-    "class_weight": Technique(None),
-    "max_grad_norm": Technique(None),
-}
+from sklreg._regularizers import TECHNIQUES
 
 
 def techniques_on(network: BaseRegularizedMLP) -> list[str]:

@@ -14,14 +14,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklreg._base import BaseRegularizedMLP
 from sklreg._given import kind_of
+from sklreg._regularizers import TECHNIQUES
 from sklreg._table import Table
-from sklreg._techniques import TECHNIQUES, has_hidden_layers, has_use_for, techniques_on
+from sklreg._techniques import has_hidden_layers, has_use_for, techniques_on
 
 Array = NDArray[Any]
-_NOISY = (  # change the loss of training alone
-    "dropout", "input_dropout", "stochastic_depth", "input_noise", "swap_noise", "label_smoothing", "focal_gamma",
-    "mixup_alpha", "cutmix_alpha",
-)  # fmt: skip
+_NOISY = [name for name, technique in TECHNIQUES.items() if technique.changes_loss]
 _TRIED = ("weight_decay", "dropout", "early_stopping", "mixup_alpha")  # one for each kind, in this order
 _WEIGHT_PENALTIES = ("weight_decay", "alpha", "l2", "l1")  # any of them does for the first
 _STILL_FALLING = 0.01  # of the baseline, over the last tenth of the epochs

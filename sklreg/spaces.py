@@ -10,7 +10,8 @@ from scipy import stats
 from sklearn.utils import check_random_state
 
 from sklreg._given import find_network
-from sklreg._techniques import TECHNIQUES, has_use_for
+from sklreg._regularizers import TECHNIQUES
+from sklreg._techniques import has_use_for
 from sklreg.elastic_net import PenaltyGroupsMixin
 
 _SMALL = ("weight_decay", "alpha", "l1_ratio", "dropout")

@@ -23,7 +23,8 @@ from sklreg import (
     RegularizedMLPRegressor,
     batched_training,
 )
-from sklreg._techniques import TECHNIQUES, techniques_on, turned_off
+from sklreg._regularizers import TECHNIQUES
+from sklreg._techniques import techniques_on, turned_off
 
 OFF = {"weight_decay": 0.0, "early_stopping": False}
 FAST = {"hidden_layer_sizes": (4,), "max_iter": 3, "learning_rate_init": 0.05}

@@ -11,7 +11,7 @@ import pytest
 import sklearn
 
 import sklreg
-from sklreg._techniques import TECHNIQUES
+from sklreg._regularizers import TECHNIQUES
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"

@@ -31,7 +31,7 @@ from sklreg import (
     search_space,
     suggest_params,
 )
-from sklreg._techniques import TECHNIQUES
+from sklreg._regularizers import TECHNIQUES
 
 SEARCH_PAGE = Path(__file__).resolve().parents[1] / "docs" / "how_to" / "search.rst"
 ESTIMATORS = [
