@@ -210,7 +210,7 @@ class FittedNetworks(BaseEstimator, metaclass=ABCMeta):
         if isinstance(self.module_, Ensemble):
             pruned._gather([member.prune() for member in self._members()])
         else:
-            pruned.module_ = prune(with_linears(self._network, _to_dense))
+            pruned.module_ = prune(with_linears(self._network, to_dense))
             pruned.__dict__.pop("_passes", None)
         return pruned
 
@@ -240,7 +240,7 @@ class FittedNetworks(BaseEstimator, metaclass=ABCMeta):
             The estimator.
         """
         check_is_fitted(self)
-        return self._change_linears(_to_dense)
+        return self._change_linears(to_dense)
 
     def _change_linears(self, change: Callable[[nn.Module], nn.Module]) -> Self:
         if isinstance(self.module_, Ensemble):
@@ -318,7 +318,8 @@ class FittedNetworks(BaseEstimator, metaclass=ABCMeta):
         return "module_" in self.__dict__
 
 
-def _to_dense(layer: nn.Module) -> nn.Module:
+def to_dense(layer: nn.Module) -> nn.Module:
+    """Return a layer that holds its zeros like other weights."""
     return layer.to_dense() if isinstance(layer, SparseLinear) else layer
 
 

@@ -492,7 +492,7 @@ classes_ : ndarray of shape (n_classes,)
 IMPORTANCE_ATTRIBUTE = """
 feature_importances_ : ndarray of shape (`n_features_in_`,)
     Euclidean norm of each feature's weights into the first layer, and into the outputs where there is a linear
-    connection, mean of all networks; exactly 0 for a dropped feature.
+    connection, mean of all networks; exactly 0 for a feature that no output depends on.
 skip_coef_ : ndarray of shape (n_features, n_out) or None
     Weights of the linear connection of ``penalty_groups='hierarchical'``."""
 

@@ -12,7 +12,7 @@ from scipy import sparse
 from sklreg._base import BaseRegularizedMLP
 from sklreg._classifier import IncrementalMLPClassifier
 from sklreg._feature_groups import resolve_feature_groups
-from sklreg._fitted import weight_of
+from sklreg._fitted import to_dense, weight_of
 from sklreg._parameters import (
     CLASS_ATTRIBUTE,
     ELASTIC_NET_CONSTRAINTS,
@@ -24,7 +24,7 @@ from sklreg._parameters import (
 )
 from sklreg._regressor import IncrementalMLPRegressor
 from sklreg._warnings import warn_user
-from sklreg.engine import Ensemble, SelectInputs
+from sklreg.engine import Ensemble, SelectInputs, has_a_say, with_linears
 
 
 class PenaltyGroupsMixin(BaseRegularizedMLP):
@@ -79,12 +79,13 @@ class PenaltyGroupsMixin(BaseRegularizedMLP):
 
     @property
     def feature_importances_(self) -> NDArray[Any]:
-        """Norm of each feature's weights into the first layer; exactly 0 for a dropped feature."""
+        """Norm of each feature's weights into the first layer; exactly 0 for a feature that no output depends on."""
         if isinstance(self.module_, Ensemble):
             return np.asarray(np.mean([member.feature_importances_ for member in self._members()], axis=0))
         weights = [self.coefs_[0], *([] if self.skip_coef_ is None else [self.skip_coef_])]
         dense = [weight.toarray() if sparse.issparse(weight) else weight for weight in weights]
         norms = np.linalg.norm(np.hstack(dense), axis=1)
+        norms[~has_a_say(with_linears(self._network, to_dense)).numpy()] = 0
         first = self._layers[0][0]
         if not isinstance(first, SelectInputs):
             return np.asarray(norms)

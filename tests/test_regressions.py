@@ -442,3 +442,24 @@ def test_a_warning_points_to_the_line_that_it_is_about(warns):
     with pytest.warns(UserWarning, match="MLP|mlp") as told:
         warns()
     assert {warning.filename for warning in told} == {__file__}
+
+
+@pytest.mark.parametrize("groups", ["weights", "features", "hierarchical"])
+def test_a_column_that_says_nothing_leaves_under_any_penalty_and_changes_no_path(groups):
+    path = {"penalty_groups": groups, "l1_ratio": 1.0, "alphas": 6, "hidden_layer_sizes": (8,), "max_iter": 60}
+    plain = elastic_net_mlp_path(X, target, **path, random_state=0)
+    with_zeros = elastic_net_mlp_path(np.c_[X, np.zeros(200)], target, **path, random_state=0)
+    assert_array_equal(with_zeros.feature_importances[5], 0)
+    assert_array_equal(with_zeros.select(3), plain.select(3))
+
+
+def test_a_feature_has_an_importance_only_where_an_output_depends_on_it():
+    settings = {"early_stopping": False, "learning_rate": "cosine", "learning_rate_init": 0.02, "penalty_warmup": 0.3}
+    data, classes = make_classification(200, 8, n_informative=3, random_state=0)
+    model = ElasticNetMLPClassifier((16,), alpha=0.08, l1_ratio=1.0, max_iter=60, random_state=0, **settings)
+    model.fit(data, classes)
+    plain = model.predict_proba(data)
+    has_say = [(model.predict_proba(data + 100 * np.eye(8)[j]) != plain).any() for j in range(8)]
+    assert_array_equal(model.feature_importances_ > 0, has_say)
+    assert_array_equal(model.prune().feature_importances_ > 0, has_say)
+    assert (np.abs(model.coefs_[0]).sum(axis=1) > 0).sum() > sum(has_say)  # weights into units that say nothing

@@ -23,7 +23,7 @@ from sklreg.engine.losses import LOSSES, LossOptions, smooth_labels
 from sklreg.engine.mixup import Mixup, mix
 from sklreg.engine.module_weights import Strength, Strengths, WeightRegularizer, count_zeros, weights_of
 from sklreg.engine.plain import WithShortcut, layers_of
-from sklreg.engine.pruning import SelectInputs, SparseLinear, prune, with_linears
+from sklreg.engine.pruning import SelectInputs, SparseLinear, has_a_say, prune, with_linears
 from sklreg.engine.sampling import PASSES_AT_ONCE, ThinnedNetworks, has_dropout
 from sklreg.engine.sharing import share_equal_samples
 from sklreg.engine.stopping import EarlyStopping
@@ -68,6 +68,7 @@ __all__ = [
     "batch_bounds",
     "count_batches",
     "count_zeros",
+    "has_a_say",
     "has_dropout",
     "input_map_of",
     "layers_of",

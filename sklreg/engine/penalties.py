@@ -275,19 +275,18 @@ class GroupLasso:
         That is :math:`W_g` made shorter by :math:`s_g \lambda \sqrt{n_g}`, or zero where it is no longer than this.
         """
         groups = self.block.groups
-        threshold = self.threshold(w, metric, metric.of_groups(self.block))
-        threshold = torch.minimum(threshold, metric.longest * self.block.size(w).sqrt())
+        most = metric.longest * self.block.size(w).sqrt()
+        threshold = torch.minimum(self.threshold(metric, metric.of_groups(self.block), most), most)
         length = groups.total(self.block.scaled(w).square()).sqrt()
         share = torch.where(length > threshold, 1 - threshold / length, (threshold == 0).to(w))
         self.block.view(w).mul_(groups.spread(share))
 
-    def threshold(self, w: Tensor, metric: Metric, step: Tensor) -> Tensor:
+    def threshold(self, metric: Metric, step: Tensor, most: Tensor) -> Tensor:
         """Return what the penalty takes from the length of each group, ``(K, G)``, whose step sizes are ``step``.
 
-        Where there was no gradient so far, it is at most what as long a step for each weight takes.
+        Where there was no gradient so far, it is at most ``most``.
         """
-        least = torch.minimum(metric.unmoved * self.by_group, metric.longest * self.block.size(w).sqrt())
-        return torch.where(step > 0, step * self.by_group, least)
+        return torch.where(step > 0, step * self.by_group, torch.minimum(metric.unmoved * self.by_group, most))
 
     def select(self, rows: Tensor) -> GroupLasso:
         """Return the penalty of the models of ``rows``."""
@@ -341,7 +340,10 @@ class Hierarchy(NamedTuple):
         # In the first step there is no gradient for W yet, as the output layer starts at zero: equal steps, then.
         ratio = torch.where(bounded_step > 0, step / bounded_step, 1)
         length = groups.total(theta.square()).sqrt()
-        target = length - self.linear.threshold(w, metric, step)
+        # Without a gradient so far, each weight moves by the longest step on average.  What the penalty takes from r
+        # moves weights that are at the bound by M times as much, and they in turn hold it up.
+        most = metric.longest * (block.size(w).sqrt() / M + M * self.bounded.size(w))
+        target = length - self.linear.threshold(metric, step, most)
         least = M * target
         size = torch.abs(W, out=metric.buffers[0].shaped(W, *W.shape))
         bound = _least_bound(size, groups, least, (M.square() * ratio).expand_as(least), metric.buffers)

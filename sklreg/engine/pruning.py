@@ -71,19 +71,8 @@ def prune(module: nn.Sequential) -> nn.Sequential:
     """
     layers, skip = layers_of(module)
     kept = next((layer.index for layer in layers if isinstance(layer, SelectInputs)), None)
-    blocks = _Block.of(module)
-    for block, following in pairwise(blocks):
-        following.bias += following.weight[:, block.is_constant] @ block.output_of_nothing()[block.is_constant]
-        following.weight[:, block.is_constant] = 0
-    for following, block in pairwise(reversed(blocks)):
-        if not block.is_fixed:
-            says_something = (following.weight != 0).any(0)
-            block.keep(says_something)
-            following.weight = following.weight[:, says_something]
-    is_used = (blocks[0].weight != 0).any(0)
-    if skip is not None:
-        assert isinstance(skip, nn.Linear)
-        is_used |= (skip.weight != 0).any(0)
+    blocks = _blocks_with_a_say(module)
+    is_used = _into(blocks[0], skip)
     blocks[0].weight = blocks[0].weight[:, is_used]
     if any(not len(block.bias) for block in blocks) and not any(block.is_fixed for block in blocks):
         # Nothing comes through: the last bias is all there is.
@@ -97,9 +86,35 @@ def prune(module: nn.Sequential) -> nn.Sequential:
             of_inputs = [bins]
     of_inputs = [*(layer.of_features(inputs) for layer in layers if isinstance(layer, RobustScaling)), *of_inputs]
     pruned: list[nn.Module] = [layer for block in blocks for layer in block.to_layers()]
-    if skip is not None:
+    if isinstance(skip, nn.Linear):
         pruned = [WithSkip(nn.Sequential(*pruned), linear_of(skip.weight[:, is_used], None))]
     return nn.Sequential(SelectInputs(inputs if kept is None else kept[inputs]), *of_inputs, *pruned).eval()
+
+
+@torch.no_grad()
+def has_a_say(module: nn.Sequential) -> Tensor:
+    """Return which inputs of the first layer any output depends on: those that :func:`prune` keeps, ``(n_in,)``."""
+    return _into(_blocks_with_a_say(module)[0], layers_of(module)[1])
+
+
+def _blocks_with_a_say(module: nn.Sequential) -> list[_Block]:
+    """Return the blocks of a network without the hidden units that have no say."""
+    blocks = _Block.of(module)
+    for block, following in pairwise(blocks):
+        following.bias += following.weight[:, block.is_constant] @ block.output_of_nothing()[block.is_constant]
+        following.weight[:, block.is_constant] = 0
+    for following, block in pairwise(reversed(blocks)):
+        if not block.is_fixed:
+            says_something = (following.weight != 0).any(0)
+            block.keep(says_something)
+            following.weight = following.weight[:, says_something]
+    return blocks
+
+
+def _into(first: _Block, skip: nn.Module | None) -> Tensor:
+    """Return which inputs have weights into the first block or the linear connection."""
+    is_used = (first.weight != 0).any(0)
+    return is_used | (skip.weight != 0).any(0) if isinstance(skip, nn.Linear) else is_used
 
 
 class _Block:
