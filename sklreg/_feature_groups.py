@@ -89,9 +89,13 @@ def _of_origins(origins: list[str], n_features: int, columns: list[str] | None, 
         )
 
     def origin_of(column: str) -> str | None:
-        spellings = [column, column.partition("__")[2]]
-        found = [o for o in origins if any(s == o or s.startswith(f"{o}_") for s in spellings)]
-        return max(found, key=len, default=None)
+        def longest(spelling: str, least: int = 0) -> str | None:
+            found = [o for o in origins if len(o) > least and (spelling == o or spelling.startswith(f"{o}_"))]
+            return max(found, key=len, default=None)
+
+        step, _, rest = column.partition("__")
+        # What is before "__" is a transformer, unless a feature's own name goes on beyond it, or nothing else fits.
+        return longest(column, len(step)) or longest(rest) or longest(column)
 
     labels = [origin_of(column) for column in columns]
     missing = [column for column, label in zip(columns, labels, strict=True) if label is None]

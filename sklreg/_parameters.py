@@ -509,7 +509,10 @@ scores_ : ndarray of shape (n_alphas, n_folds) or (n_l1_ratio, n_alphas, n_folds
 feature_importances_path_ : ndarray of shape (n_features, n_alphas)
     Importances along the path of ``l1_ratio_`` in the fits to all samples.
 entry_alphas_ : ndarray of shape (n_features,)
-    Greatest alpha at which each feature is not dropped; 0 for one that always is."""
+    Greatest alpha at which each feature is not dropped; 0 for one that always is.
+entry_scores_ : ndarray of shape (n_features,)
+    The order in which features enter, as ``select`` has it: the greatest number is that of the first, 0 that of one
+    that is always dropped.  Unlike ``entry_alphas_`` it tells those apart that enter at the same alpha."""
 
 ERROR_ATTRIBUTE = """
 mse_path_ : ndarray of shape (n_alphas, n_folds) or (n_l1_ratio, n_alphas, n_folds)

@@ -82,25 +82,40 @@ def entry_alphas(alphas: Array, importances: Array) -> Array:
     return np.where(is_in.any(axis=1), alphas[is_in.argmax(axis=1)], 0.0)
 
 
-def first_to_enter(alphas: Array, importances: Array, k: int, labels: Sequence[int] | None = None) -> Array:
+def first_to_enter(
+    alphas: Array, importances: Array, k: int, labels: Sequence[int] | None = None, kind: str = "features"
+) -> Array:
     """Return the ``k`` features that enter first, in order; more important ones first where they enter together.
 
     ``labels`` numbers the groups of features: then ``k`` counts groups, and all of their columns are returned.
     """
     if labels is not None:
         of_groups = group_importances(importances, labels)
-        columns = [np.flatnonzero(np.equal(labels, group)) for group in first_to_enter(alphas, of_groups, k)]
+        columns = [np.flatnonzero(np.equal(labels, g)) for g in first_to_enter(alphas, of_groups, k, kind="groups")]
         return np.concatenate(columns)
     is_in = importances > 0
     n_features, n_entered = len(is_in), int(np.count_nonzero(is_in.any(axis=1)))
     if not (isinstance(k, Integral) and 1 <= k <= n_entered):
+        mend = "" if n_entered == n_features else f" For more {kind}, let the path go on to smaller alphas (eps)."
         raise ValueError(
-            f"k must be an int from 1 to the number of features that enter the path, {n_entered} of {n_features}; "
-            f"got {k!r}. For more features, let the path go on to smaller alphas (eps)."
+            f"k must be an int from 1 to the number of {kind} that enter the path, {n_entered} of {n_features}; "
+            f"got {k!r}.{mend}"
         )
     place = np.where(is_in.any(axis=1), is_in.argmax(axis=1), len(alphas))
     at_entry = importances[np.arange(n_features), np.minimum(place, len(alphas) - 1)]
     return np.lexsort((-at_entry, place))[:k]
+
+
+def entry_scores(alphas: Array, importances: Array, labels: Sequence[int] | None = None) -> Array:
+    """Return the order of entry as a score of each feature: greatest for the first to enter, 0 for those that never do.
+
+    Columns of one group have the same.
+    """
+    of_groups = group_importances(importances, labels)
+    scores, n_entered = np.zeros(len(of_groups)), int(np.count_nonzero(of_groups.any(axis=1)))
+    if n_entered:
+        scores[first_to_enter(alphas, of_groups, n_entered)] = len(scores) - np.arange(n_entered)
+    return scores if labels is None else scores[np.asarray(labels)]
 
 
 def group_importances(importances: Array, labels: Sequence[int] | None) -> Array:

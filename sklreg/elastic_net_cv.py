@@ -26,7 +26,7 @@ from sklreg._parameters import (
     IMPORTANCE_ATTRIBUTE,
     document,
 )
-from sklreg._path import entry_alphas, first_to_enter
+from sklreg._path import entry_alphas, entry_scores, first_to_enter
 from sklreg._path_fits import PathFits, fit_together, on_part
 from sklreg._regressor import BaseMLPRegressor
 from sklreg._table import Table, check_weight
@@ -69,7 +69,14 @@ class _ElasticNetCVMixin(PenaltyGroupsMixin):
 
     @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Choose the penalty by cross-validation, and fit the network with it to all samples.
 
         Parameters
@@ -80,6 +87,8 @@ class _ElasticNetCVMixin(PenaltyGroupsMixin):
             Class labels or target values.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples, not negative; in training, and in the scores of the folds.
+        groups : array-like of shape (n_samples,), default=None
+            Groups of samples, for a splitter ``cv`` that keeps them together.
 
         Returns
         -------
@@ -105,13 +114,13 @@ class _ElasticNetCVMixin(PenaltyGroupsMixin):
         seed = self._draw_seed()
         table = self._check_table(X, y, sample_weight, reset=True, learn_target=self._learn_target)
         whole = self._single_model()
-        folds = self._folds(whole, X, y, sample_weight, table)
+        folds = self._folds(whole, X, y, groups, sample_weight, table)
         grids = [alpha_grid(whole, table, given, self.eps, ratio, name) for ratio in ratios]
         strengths = [(alpha, ratio) for ratio, grid in zip(ratios, grids, strict=True) for alpha in grid]
         # The fits to all samples are rows beside those of the folds: the chosen one is already there.
-        groups = [PathFits.of(whole, table, seed, strengths)]
-        groups += [PathFits.of(fold.model, fold.train, seed, strengths) for fold in folds]
-        on_all, *on_folds = fit_together(groups, name)
+        fits = [PathFits.of(whole, table, seed, strengths)]
+        fits += [PathFits.of(fold.model, fold.train, seed, strengths) for fold in folds]
+        on_all, *on_folds = fit_together(fits, name)
         warn_unless_empty(on_all[0], given, name)
 
         shape = (len(ratios), len(grids[0]), len(folds))
@@ -160,10 +169,12 @@ class _ElasticNetCVMixin(PenaltyGroupsMixin):
                 setattr(model, name, getattr(self, name))
         return model
 
-    def _folds(self, whole: ElasticNetMixin, X: Any, y: Any, sample_weight: Any, table: Table) -> list[Fold]:
+    def _folds(
+        self, whole: ElasticNetMixin, X: Any, y: Any, groups: Any, sample_weight: Any, table: Table
+    ) -> list[Fold]:
         """Return the folds, checked for what would only show after training."""
-        X, y = indexable(X, y)
-        splits = list(check_cv(self.cv, table.y, classifier=is_classifier(self)).split(X, y))
+        X, y, groups = indexable(X, y, groups)
+        splits = list(check_cv(self.cv, table.y, classifier=is_classifier(self)).split(X, y, groups))
         if len(splits) < 1 + self.one_standard_error:
             need = "at least 2 folds: a standard error comes from several" if self.one_standard_error else "a fold"
             raise ValueError(
@@ -231,6 +242,11 @@ class _ElasticNetCVMixin(PenaltyGroupsMixin):
         """Greatest alpha at which each feature is in; 0 also where there is none."""
         return entry_alphas(self._path_alphas, self.feature_importances_path_)
 
+    @property
+    def entry_scores_(self) -> Array:
+        """Order of entry as a score: greatest for the first feature, 0 for those that never enter."""
+        return entry_scores(self._path_alphas, self.feature_importances_path_, self._penalty_groups()[1])
+
     def select(self, k: int) -> Array:
         """Return the ``k`` features that enter the path of ``l1_ratio_`` first.
 
@@ -296,7 +312,7 @@ class ElasticNetMLPCV(_ElasticNetCVMixin, BaseMLPRegressor):
     :func:`batched_training` they train together with those of other tasks, too.
 
     To keep the ``k`` features that enter the path first, as a step of a pipeline, use
-    :class:`~sklearn.feature_selection.SelectFromModel` with ``importance_getter='entry_alphas_', max_features=k,
+    :class:`~sklearn.feature_selection.SelectFromModel` with ``importance_getter='entry_scores_', max_features=k,
     threshold=-np.inf``.
 
     Examples
@@ -398,7 +414,7 @@ class ElasticNetMLPClassifierCV(_ElasticNetCVMixin, BaseMLPClassifier):
     :func:`batched_training` they train together with those of other tasks, too.
 
     To keep the ``k`` features that enter the path first, as a step of a pipeline, use
-    :class:`~sklearn.feature_selection.SelectFromModel` with ``importance_getter='entry_alphas_', max_features=k,
+    :class:`~sklearn.feature_selection.SelectFromModel` with ``importance_getter='entry_scores_', max_features=k,
     threshold=-np.inf``.
 
     Examples

@@ -134,7 +134,7 @@ class StabilitySelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
 
     @on_cpu_unless_told
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Count on every resample which features enter first.
 
         Parameters
@@ -143,6 +143,8 @@ class StabilitySelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
             Training inputs.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Class labels or target values.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples, not negative, in the fits; resamples are drawn without them.
 
         Returns
         -------
@@ -162,7 +164,7 @@ class StabilitySelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
         """
         model = self._model()
         given = check_alphas(self.alphas, self.eps, type(self).__name__)
-        table = model._check_table(X, y, None, reset=True, learn_target=model._learn_target)
+        table = model._check_table(X, y, sample_weight, reset=True, learn_target=model._learn_target)
         labels = model._penalty_groups()[1]
         n_features = model.n_features_in_ if labels is None else max(labels) + 1
         per_fit = max(1, int(np.sqrt(0.8 * n_features))) if self.n_features_per_fit is None else self.n_features_per_fit
@@ -173,7 +175,8 @@ class StabilitySelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
             )
         alphas = alpha_grid(model, table, given, self.eps, model.l1_ratio, type(self).__name__)
         random = check_random_state(self.random_state)
-        splitter = StratifiedShuffleSplit if is_classifier(model) else ShuffleSplit
+        is_stratified = is_classifier(model) and not model._multilabel
+        splitter = StratifiedShuffleSplit if is_stratified else ShuffleSplit
         resamples = splitter(self.n_resamples, train_size=self.sample_fraction, random_state=random.randint(2**31))
         # Each from weights of its own: what one draw of them favours is not to be counted again and again.
         seeds = random.randint(2**31, size=self.n_resamples).tolist()

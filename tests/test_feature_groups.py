@@ -166,7 +166,9 @@ def test_a_linear_connection_goes_through_warm_start_partial_fit_and_a_scorer(da
     model.fit(X, y).partial_fit(X, y)
     assert not np.array_equal(model.predict(X), first)
     model.set_params(penalty_groups="features")
-    with pytest.raises(ValueError, match="fitted with penalty_groups='hierarchical', .* ask for penalty_groups='features'"):
+    with pytest.raises(
+        ValueError, match="fitted with penalty_groups='hierarchical', .* ask for penalty_groups='features'"
+    ):
         model.fit(X, y)
 
 
