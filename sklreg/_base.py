@@ -171,8 +171,8 @@ class BaseRegularizedMLP(CallbackSupportMixin, FittedNetworks):
         """Return the units in which to train, and the output, in these, that is best without inputs."""
 
     @abstractmethod
-    def _scored_view(self, raw: Array) -> Any:
-        """Return what a scorer may ask of this estimator, answered from the network's outputs ``raw``."""
+    def _scored_view(self, raw: Array, X: Any) -> Any:
+        """Return what a scorer may ask of this estimator, answered from the network's outputs ``raw`` for ``X``."""
 
     @abstractmethod
     def _penalty_strengths(self) -> tuple[float, float]:
@@ -690,7 +690,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, FittedNetworks):
 
         def score(raw: Array) -> float:
             with config_context(**config):
-                return float(scorer(self._scored_view(raw), table.X, table.y, **weight))
+                return float(scorer(self._scored_view(raw, table.X), table.X, table.y, **weight))
 
         return score
 

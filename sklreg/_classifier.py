@@ -16,6 +16,7 @@ from torch import Tensor
 from sklreg._base import BaseRegularizedMLP
 from sklreg._guards import all_or_nothing
 from sklreg._labels import balanced_class_weight, check_label_smoothing, encode_labels, given_class_weight
+from sklreg._scored import ScoredView
 from sklreg._table import Array, Table
 from sklreg.engine import OutputUnits
 
@@ -169,7 +170,9 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
         log_probability : ndarray of shape (n_samples, n_classes)
             Log-probabilities in the order of ``classes_``.
         """
-        raw = self._raw_predict(X)
+        return self._log_proba(self._raw_predict(X))
+
+    def _log_proba(self, raw: Array) -> Array:
         if self._multilabel:
             return np.asarray(-np.logaddexp(0, -raw))
         if self._n_outputs == 1:
@@ -243,8 +246,8 @@ class BaseMLPClassifier(ClassifierMixin, BaseRegularizedMLP):
         label: Array = self.classes_[codes]
         return label
 
-    def _scored_view(self, raw: Array) -> Any:
-        return _ScoredClassifier(self, raw)
+    def _scored_view(self, raw: Array, X: Any) -> Any:
+        return _ScoredClassifier(self, raw, X)
 
     def __sklearn_tags__(self) -> Tags:
         """Return scikit-learn's tags: several labels are taken."""
@@ -318,21 +321,21 @@ class IncrementalMLPClassifier(BaseMLPClassifier):
         return self._partial_fit(X, y, sample_weight, learn_target)
 
 
-class _ScoredClassifier(ClassifierMixin):
-    """What a scorer sees of a classifier in training: predictions for the validation set, whatever ``X`` it passes."""
+class _ScoredClassifier(ClassifierMixin, ScoredView):
+    """What a scorer sees of a classifier in training."""
 
-    def __init__(self, estimator: BaseMLPClassifier, raw: Array) -> None:
-        self._estimator, self._raw = estimator, raw
-        self.classes_ = estimator.classes_
+    @property
+    def classes_(self) -> Any:
+        return self._estimator.classes_
 
-    def predict(self, X: Any) -> Array:
-        return self._estimator._label(self._raw)
+    def predict(self, X: Any) -> Any:
+        return self._estimator._label(self._outputs_for(X))
 
-    def predict_proba(self, X: Any) -> Array:
-        return self._estimator._proba(self._raw)
+    def predict_proba(self, X: Any) -> Any:
+        return self._estimator._proba(self._outputs_for(X))
 
-    def decision_function(self, X: Any) -> Array:
-        return self._estimator._decision(self._raw)
+    def predict_log_proba(self, X: Any) -> Any:
+        return self._estimator._log_proba(self._outputs_for(X))
 
-    def __sklearn_tags__(self) -> Tags:
-        return self._estimator.__sklearn_tags__()
+    def decision_function(self, X: Any) -> Any:
+        return self._estimator._decision(self._outputs_for(X))

@@ -17,6 +17,7 @@ joblib is not known here, nor what a job is.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import heapq
@@ -35,6 +36,16 @@ J_contra = TypeVar("J_contra", contravariant=True)
 R_co = TypeVar("R_co", covariant=True)
 
 LONG_WITHOUT_EVENT = 30.0  # seconds
+_GRACE_AT_EXIT = 30.0  # seconds
+_left_behind: list[threading.Thread] = []  # by calls that were aborted
+
+
+@atexit.register
+def _wait_for_those_left_behind() -> None:
+    """Let threads end that are in the middle of an epoch: Python would end them inside of torch, which aborts then."""
+    end = time.monotonic() + _GRACE_AT_EXIT
+    for thread in _left_behind:
+        thread.join(max(0.0, end - time.monotonic()))
 
 
 class Aborted(BaseException):
@@ -239,6 +250,8 @@ class Meeting(Generic[J, R]):
             has_started = thread is not None and thread.ident is not None  # an interrupt may have come before
             if thread is not None and has_started and thread is not threading.current_thread():
                 thread.join(None if end is None else max(0.0, end - time.monotonic()))
+        threads = [thread for thread in [*self._threads, self._trainer] if thread is not None]
+        _left_behind[:] = [thread for thread in [*_left_behind, *threads] if thread.is_alive()]
 
     def abort(self, call: Call) -> None:
         """Let the tasks of a call end as soon as they can: at once, or when they next come to a fit."""

@@ -281,7 +281,8 @@ default={default}
         scoring : str or callable, default={default}
             What early stopping watches on the validation set: ``'loss'``, the name of a scikit-learn scorer
             (``'average_precision'`` where one class is rare) or a callable ``scorer(estimator, X, y)``,
-            which may predict with ``estimator`` on ``X``.  Sample weights are passed to scorers that take them.""",
+            which may predict with ``estimator`` on ``X`` as it is.  Sample weights are passed to scorers that take
+            them.""",
     "warm_start": """
         warm_start : bool, default={default}
             Whether ``fit`` continues from the weights of the last fit.  The optimizer and its schedule start anew.""",

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import MultiOutputMixin, RegressorMixin, _fit_context
-from sklearn.utils import Tags, column_or_1d
+from sklearn.utils import column_or_1d
 from torch import Tensor
 
 from sklreg._base import BaseRegularizedMLP
 from sklreg._guards import all_or_nothing
+from sklreg._scored import ScoredView
 from sklreg._table import Array, Table
 from sklreg.engine import OutputUnits
 
@@ -155,8 +156,8 @@ class BaseMLPRegressor(MultiOutputMixin, RegressorMixin, BaseRegularizedMLP):
     def _value(self, raw: Array) -> Array:
         return raw[..., 0] if self._y_is_1d else raw
 
-    def _scored_view(self, raw: Array) -> Any:
-        return _ScoredRegressor(self, raw)
+    def _scored_view(self, raw: Array, X: Any) -> Any:
+        return _ScoredRegressor(self, raw, X)
 
 
 class IncrementalMLPRegressor(BaseMLPRegressor):
@@ -203,14 +204,8 @@ class IncrementalMLPRegressor(BaseMLPRegressor):
         return self._partial_fit(X, y, sample_weight, learn_target)
 
 
-class _ScoredRegressor(RegressorMixin):
-    """What a scorer sees of a regressor in training: predictions for the validation set, whatever ``X`` it passes."""
+class _ScoredRegressor(RegressorMixin, ScoredView):
+    """What a scorer sees of a regressor in training."""
 
-    def __init__(self, estimator: BaseMLPRegressor, raw: Array) -> None:
-        self._estimator, self._raw = estimator, raw
-
-    def predict(self, X: Any) -> Array:
-        return self._estimator._value(self._raw)
-
-    def __sklearn_tags__(self) -> Tags:
-        return self._estimator.__sklearn_tags__()
+    def predict(self, X: Any) -> Any:
+        return self._estimator._value(self._outputs_for(X))

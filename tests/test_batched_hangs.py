@@ -7,6 +7,8 @@ import gc
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -577,6 +579,21 @@ def test_a_bound_that_is_no_count_is_refused(max_models):
         batched_training(max_models),
     ):
         pass
+
+
+def test_a_process_ends_as_it_should_after_an_interrupt_in_the_middle_of_an_epoch():
+    code = (
+        "import os, signal, threading, numpy as np; from sklearn.model_selection import cross_val_score;"
+        "from sklreg import RegularizedMLPClassifier, batched_training;"
+        "X = np.random.default_rng(0).normal(size=(60000, 30)); y = X[:, 0] > 0;"
+        "model = RegularizedMLPClassifier((400, 400), max_iter=10**6, early_stopping=False, random_state=0);"
+        "threading.Timer(2, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "try:\n"
+        "    with batched_training(): cross_val_score(model, X, y, cv=6)\n"
+        "except KeyboardInterrupt: print('interrupted')\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=100)
+    assert (ended.stdout, ended.returncode) == ("interrupted\n", 0), ended.stderr
 
 
 def test_a_device_that_is_not_there_is_refused_before_training():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import threading
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -169,6 +170,34 @@ def test_a_scorer_that_raises_ends_its_own_row_and_no_other(make_job):
     good, bad = train([make_job(), make_job(score=fails)])
     assert isinstance(bad, FloatingPointError)
     assert good.history == train([make_job()])[0].history
+
+
+def test_a_job_that_nobody_waits_for_does_not_begin(make_job):
+    begun = []
+    jobs = [replace(make_job(), on_epoch=lambda record, snapshot, k=k: bool(begun.append(k))) for k in range(3)]
+    outcomes = train(jobs, [lambda: False, lambda: True, lambda: False])
+    assert isinstance(outcomes[1], InterruptedError)
+    assert set(begun) == {0, 2}
+
+
+def test_a_scorer_that_predicts_for_other_samples_is_refused_and_one_that_sorts_predictions_is_right():
+    def of_sorted(predict):
+        def scorer(estimator, X, y):
+            order = np.argsort(X[:, 1])
+            return average_precision_score(y[order], predict(estimator, X, order))
+
+        return scorer
+
+    def plain(estimator, X, y):
+        assert estimator.n_features_in_ == 5
+        return average_precision_score(y, np.exp(estimator.predict_log_proba(np.array(X))[:, 1]))
+
+    wrong = of_sorted(lambda estimator, X, order: estimator.predict_proba(X[order])[:, 1])
+    right = of_sorted(lambda estimator, X, order: estimator.predict_proba(X)[order, 1])
+    with pytest.raises(ValueError, match="predicts for other samples than those that it is called with"):
+        RegularizedMLPClassifier(**FAST, scoring=wrong).fit(X, y)
+    scores = [RegularizedMLPClassifier(**FAST, scoring=s).fit(X, y).validation_scores_ for s in (right, plain)]
+    assert_allclose(*scores)
 
 
 def test_a_validation_set_of_one_class_cannot_be_scored():

@@ -46,7 +46,7 @@ def train(
     """Train every job and return the outcomes in the same order: a result, or what went wrong with this job.
 
     Jobs of equal static choices train together, in as many stacks as suit the device.  A job of which ``is_aborted``
-    says so ends with its epoch.  ``tell`` is told of outcomes as they come.
+    says so ends with its epoch, or does not begin.  ``tell`` is told of outcomes as they come.
     """
     if not jobs:
         return []
@@ -60,6 +60,13 @@ def train(
             tell(i, outcome)
 
     def train_stack(members: list[int]) -> None:
+        for i in members:
+            if questions[i]():
+                keep(i, InterruptedError("Nobody waits for this fit any more."))
+        members = [i for i in members if outcomes[i] is None]
+        if not members:
+            return
+
         def is_done_with(k: int) -> bool:
             return is_cancelled.is_set() or questions[members[k]]()
 
