@@ -16,6 +16,7 @@ from sklreg.elastic_net import ElasticNetMixin
 
 Array = NDArray[Any]
 _LEAST_ALPHA = float(np.finfo(np.float64).resolution)
+_GREAT_UNIT = 300.0  # up to it, paths of real tables keep features one after another, and from 1,000 on all at once
 _ROUNDED_UP = 1 + 1e-9  # that rounding in training makes no weight of what exactly balances the penalty
 
 
@@ -58,6 +59,13 @@ def alpha_grid(
     model: ElasticNetMixin, table: Table, alphas: int | Array, eps: float, l1_ratio: float, owner: str
 ) -> Array:
     """Return the alphas, decreasing: as given, or so many from where all weights are zero."""
+    unit = _unit(model, table)
+    if unit > _GREAT_UNIT and model._layer_sizes:
+        warn_user(
+            f"{owner}: the target has a standard deviation of {unit:.3g}, and penalties are on its scale: weights into "
+            f"the output cost {unit:.3g} times as much as those before, which say little of features then. Scale the "
+            "target, as sklearn.compose.TransformedTargetRegressor with a StandardScaler does."
+        )
     if not isinstance(alphas, int):
         return alphas
     if l1_ratio == 0:
@@ -77,10 +85,15 @@ def alpha_grid(
 
 def alpha_max(model: ElasticNetMixin, table: Table, l1_ratio: float) -> float:
     """Return the alpha from which on all penalised weights are zero (see :mod:`sklreg._alpha_max`)."""
+    unit = _unit(model, table)
     pull = Pull.of(table.X, table.targets, table.loss_weight, model._loss(), model.label_smoothing)
-    units, _ = model._units(table)
-    unit = float(units.scale.square().mean().sqrt())
     strength = l1_max(
         pull, model._layer_sizes, model.activation, model.normalization, model._penalty_groups(), model.hierarchy / unit
     )
     return strength * _ROUNDED_UP / l1_ratio
+
+
+def _unit(model: ElasticNetMixin, table: Table) -> float:
+    """Return the standard deviation of the target, 1 for classes."""
+    units, _ = model._units(table)
+    return float(units.scale.square().mean().sqrt())

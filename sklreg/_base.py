@@ -37,7 +37,7 @@ from sklreg._inputs import learn_input_map
 from sklreg._parameters import CONSTRAINTS
 from sklreg._random import seed_of
 from sklreg._regularizers import TECHNIQUES
-from sklreg._table import Table, check_weight
+from sklreg._table import Table, check_range, check_weight
 from sklreg._warnings import warn_user
 from sklreg.engine import (
     AS_GIVEN,
@@ -569,6 +569,9 @@ class BaseRegularizedMLP(CallbackSupportMixin, FittedNetworks):
         wanted = (device_of_block() if self.device == "auto" else None) or self.device
         device = resolve_device(wanted, type(self).__name__)
         dtype = self._resolve_dtype(train_table.X, device)
+        for table in (train_table, validation_table):
+            if table is not None:
+                check_range(table.X, dtype, type(self).__name__)
         train_set = self._drawn(train_table, seed).to_samples(units, dtype)
         if train_table.loss_weight is not None and np.ptp(train_table.loss_weight) > 0:
             train_set = train_set.with_weight()  # also where all that were drawn weigh the same

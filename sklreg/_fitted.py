@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from sklreg._device import resolve_device
 from sklreg._random import seed_of
+from sklreg._table import check_range
 from sklreg.engine import (
     PASSES_AT_ONCE,
     Ensemble,
@@ -293,6 +294,7 @@ class FittedNetworks(BaseEstimator, metaclass=ABCMeta):
     ) -> Array:
         """Return for checked inputs what a function of ``(n, d)``, made of the network, gives: ``(..., n, C)``."""
         device = resolve_device(self.device, type(self).__name__, if_absent="cpu")
+        check_range(X, next(self.module_.parameters()).dtype, type(self).__name__)
         module = self.module_ if device.type == "cpu" else deepcopy(self.module_).to(device)
         function = function_of(module)
         weight = next(module.parameters())

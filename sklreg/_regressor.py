@@ -15,6 +15,7 @@ from sklreg._base import BaseRegularizedMLP
 from sklreg._guards import all_or_nothing
 from sklreg._scored import ScoredView
 from sklreg._table import Array, Table
+from sklreg._warnings import warn_user
 from sklreg.engine import OutputUnits
 
 _LEAST_SPREAD = 1e-30
@@ -195,11 +196,18 @@ class IncrementalMLPRegressor(BaseMLPRegressor):
         -----
         ConvergenceWarning
             If the loss or the weights were no longer finite; those before the pass are kept.
+        UserWarning
+            If all targets of the first call are equal, which leaves their units unknown.
         """
 
         def learn_target(y: Array) -> None:
             if not self.__sklearn_is_fitted__():
                 self._learn_target(y)
+                if (np.ptp(y, axis=0) == 0).any():
+                    warn_user(
+                        f"partial_fit of {type(self).__name__} takes the units of the target from the first call, "
+                        f"whose {len(y)} targets are equal; they are trained in units of 1. Begin with more samples."
+                    )
 
         return self._partial_fit(X, y, sample_weight, learn_target)
 

@@ -49,6 +49,17 @@ class Table(NamedTuple):
         return float(np.average(LOSSES[loss].value(output, target).sum(-1).numpy(), weights=self.loss_weight))
 
 
+def check_range(X: Any, dtype: torch.dtype, owner: str) -> None:
+    """Refuse inputs that are finite, and not so in the numbers that a network is made of."""
+    values = X.data if sparse.issparse(X) else X
+    greatest = torch.finfo(dtype).max
+    if values.dtype.itemsize > dtype.itemsize and np.abs(values).max(initial=0) > greatest:
+        raise ValueError(
+            f"Input X contains a value too large for {owner}, whose network is of {str(dtype).removeprefix('torch.')}: "
+            f"up to {greatest:.3g}. Scale the inputs, or set dtype='float64' and fit."
+        )
+
+
 def check_weight(sample_weight: ArrayLike, X: Any, name: str, owner: str) -> Array:
     """Return the weights that ``name`` of ``owner`` gives the samples of ``X``: their scale and dtype do not matter."""
     if not np.any(np.asarray(sample_weight)):

@@ -16,7 +16,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits, make_classification, make_multilabel_classification
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import average_precision_score
-from sklearn.model_selection import KFold, cross_val_score, train_test_split
+from sklearn.model_selection import GroupKFold, KFold, cross_val_score, train_test_split
 
 from sklreg import (
     ElasticNetMLP,
@@ -29,6 +29,7 @@ from sklreg import (
     batched_training,
     elastic_net_mlp_path,
 )
+from sklreg._feature_groups import feature_group_labels
 from sklreg._holdout import hold_out
 from sklreg.engine import train
 from sklreg.engine.threads import threads_for
@@ -492,3 +493,61 @@ def test_a_feature_has_an_importance_only_where_an_output_depends_on_it():
     assert_array_equal(model.feature_importances_ > 0, has_say)
     assert_array_equal(model.prune().feature_importances_ > 0, has_say)
     assert (np.abs(model.coefs_[0]).sum(axis=1) > 0).sum() > sum(has_say)  # weights into units that say nothing
+
+
+def test_inputs_beyond_single_precision_are_refused_and_not_predicted_as_nan():
+    model = RegularizedMLPClassifier(**FAST, dtype="float32").fit(X, y)
+    for far in (np.where(X.max() == X, 1e39, X), sparse.csr_array(np.where(X.max() == X, -1e39, X))):
+        with pytest.raises(ValueError, match="too large for RegularizedMLPClassifier, whose network is of float32"):
+            model.predict(far)
+        with pytest.raises(ValueError, match="too large for RegularizedMLPClassifier"):
+            RegularizedMLPClassifier(**FAST, dtype="float32").fit(far, y)
+        assert np.isfinite(RegularizedMLPClassifier(**FAST, dtype="float64").fit(X, y).predict_proba(far)).all()
+
+
+def test_a_first_pass_over_equal_targets_says_that_their_units_are_unknown():
+    with pytest.warns(UserWarning, match="whose 1 targets are equal; they are trained in units of 1"):
+        ElasticNetMLP(**FAST).partial_fit(X[:1], target[:1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ElasticNetMLP(**FAST).partial_fit(X, target).partial_fit(X[:1], target[:1])
+
+
+def test_a_path_for_a_target_of_large_numbers_says_that_it_says_little_of_features():
+    path = {"alphas": 3, "hidden_layer_sizes": (4,), "max_iter": 3}
+    with pytest.warns(UserWarning, match="standard deviation of .*e[+]05, and penalties are on its scale"):
+        elastic_net_mlp_path(X, 1e5 * target, **path)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", ".*penalties are on its scale")
+        warnings.filterwarnings("ignore", category=ConvergenceWarning)
+        elastic_net_mlp_path(X, target, **path)
+        elastic_net_mlp_path(X, 1e5 * target, alphas=3, hidden_layer_sizes=())
+
+
+def test_stability_selection_takes_weights_and_several_labels():
+    network = {**FAST, "early_stopping": False, "l1_ratio": 1.0, "penalty_groups": "features", "max_iter": 60}
+    network |= {"learning_rate_init": 0.02, "learning_rate": "cosine", "batch_size": 20}
+    few = {"n_resamples": 4, "alphas": 4, "random_state": 0}
+    is_first = np.arange(200) < 100  # where feature 0 tells the class, and elsewhere 1 does
+    classes = np.where(is_first, X[:, 0] > 0, X[:, 1] > 0)
+    for weight, best in ((np.where(is_first, 1.0, 0.01), 0), (np.where(is_first, 0.01, 1.0), 1)):
+        selector = StabilitySelector(ElasticNetMLPClassifier(**network), **few, n_features_per_fit=1)
+        assert selector.fit(X, classes, weight).selection_probabilities_.argmax() == best
+    labels = (np.random.default_rng(0).random((200, 5)) < 0.15).astype(int)  # of rare combinations
+    assert StabilitySelector(ElasticNetMLPClassifier(**network), **few).fit(X, labels).n_features_in_ == 5
+
+
+def test_folds_of_a_choice_of_alpha_keep_groups_together():
+    model = ElasticNetMLPClassifierCV(alphas=2, cv=GroupKFold(3), **FAST)
+    with pytest.raises(ValueError, match="groups"):
+        model.fit(X, y)
+    groups = np.arange(200) % 7
+    given = [*GroupKFold(3).split(X, y, groups)]
+    by_index = ElasticNetMLPClassifierCV(alphas=2, cv=given, **FAST).fit(X, y)
+    assert_array_equal(model.fit(X, y, groups=groups).scores_, by_index.scores_)
+
+
+def test_a_transformer_called_like_a_feature_does_not_take_the_columns_of_others():
+    names = ["amount__amount_sp_0", "amount__age_sp_0", "amount__age_sp_1", "num__amount", "num__age"]
+    assert feature_group_labels(["amount", "age"], 5, names, "it") == ["amount", "age", "age", "amount", "age"]
+    assert feature_group_labels(["a__b", "b"], 3, ["a__b_red", "b_red", "x__b"], "it") == ["a__b", "b", "b"]
