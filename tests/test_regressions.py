@@ -465,8 +465,9 @@ def test_with_batch_normalization_a_row_is_a_fit_also_where_folds_differ_in_size
         lambda: ElasticNetMLPCV(alphas=2, cv=2, **{**FAST, "max_iter": 1}).fit(X, target),
         lambda: elastic_net_mlp_path(X, target, alphas=2, **{**FAST, "max_iter": 1}),
         lambda: elastic_net_mlp_path(X, np.ones(200), alphas=2, **FAST),
+        lambda: cross_val_score(ElasticNetMLP((), alpha=1e3, early_stopping=False, learning_rate_init=0.1), X, target),
     ],
-    ids=["divergence", "no feature", "no empty network, folds", "no empty network", "constant target"],
+    ids=["divergence", "no feature", "no empty network, folds", "no empty network", "constant target", "in a search"],
 )
 def test_a_warning_points_to_the_line_that_it_is_about(warns):
     with pytest.warns(UserWarning, match="MLP|mlp") as told:

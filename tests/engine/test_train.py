@@ -302,7 +302,7 @@ def test_a_job_that_is_aborted_ends_with_its_epoch_and_alone(make_job):
 
     def is_aborted():
         asked.append(1)
-        return len(asked) == 2
+        return len(asked) == 3  # before it begins, too
 
     jobs = [make_job(n_validation=0), make_job(n_validation=0, seed=1)]
     aborted, other = train(jobs, [is_aborted, lambda: False])
