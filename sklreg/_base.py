@@ -27,7 +27,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import validate_data
 from torch import Tensor, nn
 
-from sklreg._batched import device_of_block, hold_once, train_all_here
+from sklreg._batched import hold_once, train_all_here
 from sklreg._callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
 from sklreg._device import resolve_device
 from sklreg._fitted import FittedNetworks
@@ -566,8 +566,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, FittedNetworks):
         single_pass: bool = False,
     ) -> Job:
         """Translate parameters and samples for the engine; a ``single_pass`` is one epoch outside any schedule."""
-        wanted = (device_of_block() if self.device == "auto" else None) or self.device
-        device = resolve_device(wanted, type(self).__name__)
+        device = resolve_device(self._wanted_device, type(self).__name__)
         dtype = self._resolve_dtype(train_table.X, device)
         for table in (train_table, validation_table):
             if table is not None:

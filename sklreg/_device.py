@@ -14,7 +14,7 @@ def resolve_device(device: str, name: str, if_absent: str | None = None) -> torc
         If it is none, or not there and nothing is said for this case.
     """
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         resolved = torch.device(device)
     except RuntimeError:
@@ -28,4 +28,6 @@ def resolve_device(device: str, name: str, if_absent: str | None = None) -> torc
             f"The 'device' parameter of {name} is {device!r}, and torch sees {torch.cuda.device_count()} CUDA devices. "
             "Set device='auto' to use one only where there is one."
         )
-    return resolved
+    # With its number, as which one is the current is another question in another thread.
+    is_current = resolved.type == "cuda" and resolved.index is None
+    return torch.device("cuda", torch.cuda.current_device()) if is_current else resolved

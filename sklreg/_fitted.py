@@ -18,6 +18,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
+from sklreg._batched import device_of_block
 from sklreg._device import resolve_device
 from sklreg._random import seed_of
 from sklreg._table import check_range
@@ -113,6 +114,11 @@ class FittedNetworks(BaseEstimator, metaclass=ABCMeta):
                     f"its networks has: estimators_[0].{name}."
                 )
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    @property
+    def _wanted_device(self) -> str:
+        """The device that is asked for, here or by the surrounding block."""
+        return (device_of_block() if self.device == "auto" else None) or self.device
 
     # What was fitted ------------------------------------------------------------------------------------------
 
@@ -293,7 +299,7 @@ class FittedNetworks(BaseEstimator, metaclass=ABCMeta):
         n_passes: int = 1,
     ) -> Array:
         """Return for checked inputs what a function of ``(n, d)``, made of the network, gives: ``(..., n, C)``."""
-        device = resolve_device(self.device, type(self).__name__, if_absent="cpu")
+        device = resolve_device(self._wanted_device, type(self).__name__, if_absent="cpu")
         check_range(X, next(self.module_.parameters()).dtype, type(self).__name__)
         module = self.module_ if device.type == "cpu" else deepcopy(self.module_).to(device)
         function = function_of(module)

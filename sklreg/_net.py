@@ -322,8 +322,10 @@ class BaseRegularizedNet(NeuralNet, metaclass=ABCMeta):
 
     def _new_training(self, class_weight: dict[bool, Tensor | None]) -> Training:
         owner = type(self).__name__
-        # Without a device the module stays where its user has put it, and numbers come from the CPU's generator.
-        seed, device = self._training_seed(), torch.device("cpu" if self.device is None else self.device)
+        # Without a device the module stays where its user has put it.
+        parameter = next(self.module_.parameters(), None)
+        where = parameter.device if self.device is None and parameter is not None else self.device or "cpu"
+        seed, device = self._training_seed(), torch.device(where)
         streams = Streams(seed, device)
         weights = self._weights()
         off = float("inf")
@@ -749,7 +751,7 @@ class BaseRegularizedNet(NeuralNet, metaclass=ABCMeta):
         output = y_pred[0] if isinstance(y_pred, tuple) else y_pred
         targets = y_true if isinstance(y_true, Targets) else self._targets(y_true, output, training)
         strength = self.label_smoothing if training and self.label_smoothing else 0.0
-        smoothing = output.new_tensor(strength) if strength else None
+        smoothing = output.new_full((), strength) if strength else None
         criterion = self._plain_criterion
         loss: Tensor
         if isinstance(criterion, self._own_criterion):

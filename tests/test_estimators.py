@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -494,7 +495,7 @@ def test_pickles_predict_the_same_in_another_process_without_cuda(binary, tmp_pa
         "import pickle, numpy as np; models = pickle.load(open('models.pkl', 'rb')); X = np.load('X.npy');"
         "print(*[model.predict(X).sum() for model in models])"
     )
-    env = {"CUDA_VISIBLE_DEVICES": "", "PATH": ""}
+    env = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     out = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True, env=env
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import pickle
 import subprocess
 import sys
@@ -19,10 +20,7 @@ from sklreg import RegularizedMLPClassifier, batched_training
 from sklreg._inputs import learn_input_map
 from sklreg.engine import Committee, train
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device"),
-]
+pytestmark = pytest.mark.gpu
 # A product sums in another order in a stack, and Adam's first steps go by the sign of a gradient however small.
 TOLERANCE = {torch.float32: 1e-2, torch.float64: 1e-8}
 VARIED = [
@@ -131,10 +129,11 @@ def test_memory_is_given_back(make_jobs):
 def test_equal_data_is_there_once(make_jobs):
     jobs = make_jobs([{"l2": 1e-3 * k, "max_iter": 1, "n": 50_000} for k in range(20)], batch_size=1000)
     n_bytes = sum(tensor.nbytes for tensor in jobs[0].tensors())
+    train(make_jobs([{"max_iter": 1}]))  # torch's libraries keep memory of their own from the first time on
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
     train(jobs)
-    assert torch.cuda.max_memory_allocated() - before < 4 * n_bytes
+    assert torch.cuda.max_memory_allocated() - before < 8 * n_bytes  # of 20 copies, and activations of 20 rows
 
 
 def test_a_search_finds_what_it_finds_one_by_one():
@@ -156,7 +155,7 @@ def test_what_was_fitted_there_predicts_where_there_is_none(tmp_path):
         f"import pickle; model, X = pickle.load(open({str(path)!r}, 'rb')); print(model.predict_proba(X)[:, 1].sum())"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], env={"CUDA_VISIBLE_DEVICES": "", "PATH": ""}, capture_output=True, text=True
+        [sys.executable, "-c", code], env={**os.environ, "CUDA_VISIBLE_DEVICES": ""}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) == pytest.approx(model.predict_proba(X)[:, 1].sum(), rel=1e-4)

@@ -137,9 +137,9 @@ ACTIVATIONS = {
 }
 
 
-def activation_layer(name: str, dtype: torch.dtype) -> Activation:
-    """Return the layer of an activation."""
-    if name == "gelu" and dtype == torch.float64:
+def activation_layer(name: str, state: Tensor) -> Activation:
+    """Return the layer of an activation, for networks in this state."""
+    if name == "gelu" and state.dtype == torch.float64 and not state.is_cuda:
         return DoubleGelu()
     return PaddedActivation(name) if ACTIVATIONS[name].rounds_by_place else Activation(name)
 
@@ -148,16 +148,22 @@ class Activation:
     """An elementwise function."""
 
     def __init__(self, name: str) -> None:
-        self.function, self.derivative = ACTIVATIONS[name].function, ACTIVATIONS[name].derivative
+        self.kind = ACTIVATIONS[name]
         self.output = Buffer()
 
     def forward(self, x: Tensor, mode: object) -> Tensor:
         self.x = x
-        self.y = self.function(x, self.output)
+        self.y = self._value(x)
         return self.y
 
     def backward(self, gradient: Tensor) -> Tensor:
-        return self.derivative(gradient, self.x, self.y)
+        return self._times_derivative(gradient)
+
+    def _value(self, x: Tensor) -> Tensor:
+        return self.kind.function(x, self.output)
+
+    def _times_derivative(self, gradient: Tensor) -> Tensor:
+        return self.kind.derivative(gradient, self.x, self.y)
 
 
 class PaddedActivation(Activation):
@@ -182,11 +188,13 @@ class DoubleGelu(PaddedActivation):
 
     def __init__(self) -> None:
         super().__init__("gelu")
-        self.function, self.derivative = self._value, lambda gradient, derivative, y: gradient.mul_(derivative)
         self.scratch = Buffer()
 
-    def _value(self, x: Tensor, buffer: Buffer) -> Tensor:
-        y = buffer.shaped(x, *x.shape)
+    def _times_derivative(self, gradient: Tensor) -> Tensor:
+        return gradient.mul_(self.x)
+
+    def _value(self, x: Tensor) -> Tensor:
+        y = self.output.shaped(x, *x.shape)
         size = _NUMBERS_IN_CACHE * torch.get_num_threads()
         if x.numel() <= size:
             _gelu_and_derivative(x, y, self.scratch.shaped(x, *x.shape))

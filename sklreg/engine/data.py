@@ -270,3 +270,11 @@ def chunks(n: int, size: int) -> Iterator[tuple[int, int]]:
     """Yield the bounds of consecutive pieces of ``n`` of at most ``size``."""
     for start in range(0, n, size):
         yield start, min(start + size, n)
+
+
+def moved_together(tensors: list[Tensor], device: torch.device) -> list[Tensor]:
+    """Return integers of any shapes on a device, by one copy: Python waits for each."""
+    if device.type == "cpu":
+        return tensors
+    parts = torch.cat([tensor.flatten() for tensor in tensors]).to(device).split([tensor.numel() for tensor in tensors])
+    return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]

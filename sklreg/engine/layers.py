@@ -369,7 +369,7 @@ class Network:
             elif layout.normalization == "layer":
                 block.append(LayerNorm(layout, i, state, self.gradient))
             in_place = not ACTIVATIONS[activation].is_of_output
-            block += [activation_layer(activation, state.dtype), Dropout("dropout", in_place)]
+            block += [activation_layer(activation, state), Dropout("dropout", in_place)]
             if layout.has_shortcut(i):
                 block = [Shortcut([*block, Dropout("stochastic_depth", in_place, whole=True)])]
             self.layers += block

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sklreg.engine.data import Batch
+from sklreg.engine.data import Batch, moved_together
 from sklreg.engine.streams import Streams
 
 
@@ -47,13 +47,14 @@ class Mixup:
             index = np.tile(np.arange(max(of_batch)), (len(of_batch), 1))  # what fills up a smaller batch stays
             for row, stream, size in zip(index, streams, of_batch, strict=True):
                 row[:size] = getattr(stream, f"{self.purpose}_partners").permutation(size)
-            partners.append(torch.from_numpy(index).to(device))
+            partners.append(torch.from_numpy(index))
         shares = np.zeros((len(partners), len(self.alpha)))
         for k, (alpha, generator) in enumerate(zip(self.alpha, self.shares, strict=True)):
             if alpha > 0:
                 # The larger part is the sample's own: beta is symmetric, and mixing a with b is mixing b with a.
                 share = generator.beta(alpha, alpha, len(partners))
                 shares[:, k] = np.minimum(share, 1 - share)
+        partners = moved_together(partners, device)
         return MixupDraws(partners, torch.from_numpy(shares).to(device, dtype), sizes, streams)
 
     def mixed(self, batch: Batch, draws: MixupDraws, i: int, members: Tensor) -> Batch:

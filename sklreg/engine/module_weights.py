@@ -217,8 +217,8 @@ def _metric(tensor: Tensor, optimizer: torch.optim.Optimizer, group: dict[str, A
         n_steps = int(state["step"])
         second = state["max_exp_avg_sq" if group["amsgrad"] else "exp_avg_sq"]
         step_size = adam_step_size(second, n_steps, beta2, group["eps"]).mul_(learning_rate)
-        return _StepSizes(step_size, tensor.new_tensor(learning_rate * adam_longest(n_steps, beta1, beta2)))
-    return _StepSizes(tensor.new_tensor(_sgd_step_size(state, learning_rate, group)), tensor.new_tensor(math.inf))
+        return _StepSizes(step_size, tensor.new_full((), learning_rate * adam_longest(n_steps, beta1, beta2)))
+    return _StepSizes(tensor.new_full((), _sgd_step_size(state, learning_rate, group)), tensor.new_full((), math.inf))
 
 
 def _sgd_step_size(state: dict[str, Any], learning_rate: float, group: dict[str, Any]) -> float:

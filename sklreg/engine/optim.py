@@ -181,7 +181,7 @@ class Adam(Optimizer):
 
     def __init__(self, params: Tensor, *others: Any) -> None:
         super().__init__(params, *others)
-        self._count = torch.zeros((), device=params.device)
+        self._count = torch.zeros((), dtype=torch.float32, device=params.device)  # as torch's kernel on a GPU reads it
         self._of_groups: list[tuple[Block, Tensor, Tensor]] = []
 
     def _move(self, grad: Tensor, learning_rate: Tensor, penalty_share: Tensor | None) -> None:

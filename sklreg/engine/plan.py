@@ -28,6 +28,7 @@ _FLOPS_FOR_A_THREAD_OF_ITS_OWN = 4e8
 _WASTE = 1.1  # by this factor rows may differ in their number of samples; the missing ones are computed in vain
 _UNEVEN = 1.12  # by this factor the last thread may end later than the mean
 _COPIES_OF_STATE = 8  # state, best state, gradient, moments, and an optimizer's intermediate results
+VALIDATION_CHUNK = 256  # samples predicted at once; the same for any number of rows, as sums would round otherwise
 _COPIES_OF_ACTIVATIONS = 3
 
 
@@ -178,9 +179,13 @@ def _widest(job: Job) -> int:
     static = job.static
     units = [static.n_inputs, *static.hidden_layer_sizes, static.n_outputs]
     n_weights = sum(n_in * n_out for n_in, n_out in pairwise(units))
-    n_activations = -(-len(job.train_set) // static.n_batches) * sum(units)
+    batch_size = -(-len(job.train_set) // static.n_batches)
+    if static.device.type != "cpu" and job.validation_set is not None:
+        batch_size = max(batch_size, min(len(job.validation_set), VALIDATION_CHUNK))
+    n_activations = batch_size * sum(units)
     n_bytes = static.dtype.itemsize * (_COPIES_OF_STATE * n_weights + _COPIES_OF_ACTIVATIONS * n_activations)
     if static.device.type == "cpu":
         return max(1, min(_MOST_ROWS_ON_CPU, _BYTES_ON_CPU // n_bytes))
     free, _ = torch.cuda.mem_get_info(static.device)
+    free += torch.cuda.memory_reserved(static.device) - torch.cuda.memory_allocated(static.device)  # torch's cache
     return max(1, int(_SHARE_OF_GPU_MEMORY * free) // n_bytes)

@@ -7,7 +7,9 @@ and random stream of its own; rows meet in batched products and nowhere else.  A
 from __future__ import annotations
 
 import contextlib
+import gc
 import threading
+import traceback
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import partial
 from itertools import compress
@@ -18,7 +20,7 @@ from torch import Tensor, nn
 
 from sklreg.engine.averaging import WeightAveraging
 from sklreg.engine.corruption import InputNoise, SwapNoise
-from sklreg.engine.data import Batch, Buffer, Pool, batch_bounds, chunks, stack
+from sklreg.engine.data import Batch, Buffer, Pool, batch_bounds, chunks, moved_together, stack
 from sklreg.engine.ensemble import mean_output
 from sklreg.engine.job import Job, OptimizerState, Result, Static, column_of
 from sklreg.engine.layers import DropoutNoise, Network, TrainingMode
@@ -29,13 +31,12 @@ from sklreg.engine.objective import LossUnits, penalty_of
 from sklreg.engine.optim import OPTIMIZERS, Optimizer, schedule_factor
 from sklreg.engine.penalties import project_max_norm
 from sklreg.engine.plain import plain_module, row_of_module
-from sklreg.engine.plan import are_side_by_side, flops_of_step, halves, plan
+from sklreg.engine.plan import VALIDATION_CHUNK, are_side_by_side, flops_of_step, halves, plan
 from sklreg.engine.stopping import EarlyStopping
 from sklreg.engine.streams import Streams
 from sklreg.engine.threads import Team, threads_for
 
 _LOSSES_AT_ONCE, _OUTPUTS_AT_ONCE = 8, 2**18  # steps whose losses are computed together, and numbers from which on not
-_VALIDATION_CHUNK = 256  # samples predicted at once; the same for any number of rows, as sums would round otherwise
 
 
 def train(
@@ -70,7 +71,11 @@ def train(
         def is_done_with(k: int) -> bool:
             return is_cancelled.is_set() or questions[members[k]]()
 
-        _Stack([jobs[i] for i in members], is_done_with, lambda k, outcome: keep(members[k], outcome)).train()
+        stack = _Stack([jobs[i] for i in members], is_done_with, lambda k, outcome: keep(members[k], outcome))
+        try:
+            stack.train()
+        finally:
+            vars(stack).clear()  # the traceback of an error that is an outcome holds on to it
 
     def attempt(members: list[int]) -> Exception | None:
         try:
@@ -87,12 +92,18 @@ def train(
         # What cannot be parted is tried again where it was not alone.
         if len(parts) > 1 or (parts and len(left) < len(members)):
             error = None  # and with it the frames that hold what the attempt has allocated
+            gc.collect()
             torch.cuda.empty_cache()
             for part in parts:
                 train_guarded(part)
         elif error is not None:
             for i in left:
                 keep(i, error)
+        if torch.cuda.is_initialized():  # what errors hold on to may be large, and there is less of it
+            for i in members:
+                outcome = outcomes[i]
+                if isinstance(outcome, Exception):
+                    traceback.clear_frames(outcome.__traceback__)
 
     stacks = plan(jobs, torch.get_num_threads())
     are_long = [are_side_by_side([jobs[i] for i in members]) for members in stacks]
@@ -344,9 +355,10 @@ class _Stack:
             yield stack([source.slice(0, len(source)) for source, _ in self.sources], self.source_members, self.buffer)
             return
         orders = [
-            torch.from_numpy(streams.order.permutation(bounds[-1][1])).to(self.static.device)
+            torch.from_numpy(streams.order.permutation(bounds[-1][1]))
             for streams, bounds in zip(self.streams, self.bounds, strict=True)
         ]
+        orders = moved_together(orders, self.static.device)
         if self.pool is not None and self.source_members is not None:
             places = torch.stack(orders).index_select(0, self.stream_members) + self.first_places
             for start, stop in self.bounds[0]:
@@ -369,7 +381,7 @@ class _Stack:
         loss = torch.zeros(len(self.jobs), dtype=torch.float64, device=self.static.device)
         watched = torch.zeros_like(loss)
         outputs = []
-        for start, stop in chunks(max(len(source) for source in self.validation_sources), _VALIDATION_CHUNK):
+        for start, stop in chunks(max(len(source) for source in self.validation_sources), VALIDATION_CHUNK):
             batches = [source.slice(start, stop) for source in self.validation_sources]
             batch = stack(batches, self.validation_members, self.validation_buffer)
             output = self.judged_network.forward(batch.X.expand(len(self.jobs), -1, -1))
@@ -420,7 +432,7 @@ class _Stack:
         columns = {"loss": train_loss * self.loss_units.of_loss}
         if validation_loss is not None and score is not None:
             columns |= {"validation_loss": validation_loss * self.loss_units.of_loss, "validation_score": score}
-        # The epoch's one wait for a GPU.
+        # Here an epoch waits for a GPU; its steps have not.
         table = torch.stack([finite.double(), out_of_patience.double(), *columns.values()], dim=1).tolist()
 
         are_done = set()
