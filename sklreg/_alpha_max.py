@@ -65,7 +65,9 @@ class Pull(NamedTuple):
         share = np.full(n, 1 / n) if weight is None else weight / weight.sum()
         if loss != "squared_error" and smoothing:
             n_classes = n_outputs if loss == "cross_entropy" else 2
-            targets = smooth_labels(torch.from_numpy(targets), torch.tensor(smoothing), n_classes).numpy()
+            targets = smooth_labels(
+                torch.from_numpy(targets), torch.tensor(smoothing, dtype=torch.float64), n_classes
+            ).numpy()
         mean = share @ targets
         gradient = mean - targets
         signed, absolute = np.zeros((X.shape[1], n_outputs)), np.zeros((X.shape[1], n_outputs))

@@ -55,10 +55,8 @@ def check_alphas(alphas: Any, eps: float, owner: str) -> int | Array:
     return np.sort(values)[::-1]
 
 
-def alpha_grid(
-    model: ElasticNetMixin, table: Table, alphas: int | Array, eps: float, l1_ratio: float, owner: str
-) -> Array:
-    """Return the alphas, decreasing: as given, or so many from where all weights are zero."""
+def warn_of_large_units(model: ElasticNetMixin, table: Table, owner: str) -> None:
+    """Warn where penalties on the scale of the target leave weights before the output nearly free."""
     unit = _unit(model, table)
     if unit > _GREAT_UNIT and model._layer_sizes:
         warn_user(
@@ -66,6 +64,12 @@ def alpha_grid(
             f"the output cost {unit:.3g} times as much as those before, which say little of features then. Scale the "
             "target, as sklearn.compose.TransformedTargetRegressor with a StandardScaler does."
         )
+
+
+def alpha_grid(
+    model: ElasticNetMixin, table: Table, alphas: int | Array, eps: float, l1_ratio: float, owner: str
+) -> Array:
+    """Return the alphas, decreasing: as given, or so many from where all weights are zero."""
     if not isinstance(alphas, int):
         return alphas
     if l1_ratio == 0:

@@ -715,7 +715,10 @@ class BaseRegularizedMLP(CallbackSupportMixin, FittedNetworks):
             try:
                 value = score(self._perfect_outputs(table.targets))
             except ValueError as error:
-                raise ValueError(f"{of_what} cannot judge {where}: {error}") from error
+                raise ValueError(
+                    f"{of_what} cannot judge {where}: {error} Choose another scoring, other options of it "
+                    "(sklearn.metrics.make_scorer), or samples that it can judge."
+                ) from error
         # Metrics say so where they are not defined; what else warns is the scorer's own concern.
         of_metrics = os.path.dirname(sklearn.metrics.__file__)
         reasons = [

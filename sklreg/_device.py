@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import torch
 
 
@@ -15,10 +17,10 @@ def resolve_device(device: str, name: str, if_absent: str | None = None) -> torc
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        resolved = torch.device(device)
-    except RuntimeError:
-        resolved = None
+    resolved = None
+    if isinstance(device, str):
+        with contextlib.suppress(RuntimeError):
+            resolved = torch.device(device)
     if resolved is None or resolved.type not in ("cpu", "cuda"):
         raise ValueError(f"The 'device' parameter of {name} must be 'auto', 'cpu', 'cuda' or 'cuda:N'. Got {device!r}.")
     if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():

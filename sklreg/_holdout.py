@@ -39,8 +39,8 @@ def hold_out_for(owner: str, n: int, *arguments: Any, **options: Any) -> tuple[I
     mend = "Set early_stopping=False, pass X_val and y_val, or pass more data."
     if n < 2:
         raise ValueError(
-            f"{owner} holds out a validation set and needs at least 2 samples for that; got n_samples = {n} with a "
-            f"weight above 0. {mend}"
+            f"{owner} holds out a validation set and needs at least 2 samples for that (of a weight above 0); got "
+            f"n_samples = {n}. {mend}"
         )
     train, validation = hold_out(*arguments, **options)
     if len(validation) == 0:

@@ -30,6 +30,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
+from sklreg._warnings import Place, place_of_user, set_place
+
 J = TypeVar("J")
 R = TypeVar("R")
 J_contra = TypeVar("J_contra", contravariant=True)
@@ -37,15 +39,16 @@ R_co = TypeVar("R_co", covariant=True)
 
 LONG_WITHOUT_EVENT = 30.0  # seconds
 _GRACE_AT_EXIT = 30.0  # seconds
-_left_behind: list[threading.Thread] = []  # by calls that were aborted
+_left_behind: set[threading.Thread] = set()  # by calls that were aborted
 
 
 @atexit.register
 def _wait_for_those_left_behind() -> None:
     """Let threads end that are in the middle of an epoch: Python would end them inside of torch, which aborts then."""
     end = time.monotonic() + _GRACE_AT_EXIT
-    for thread in _left_behind:
-        thread.join(max(0.0, end - time.monotonic()))
+    for thread in [*_left_behind]:
+        if thread.ident is not None:
+            thread.join(max(0.0, end - time.monotonic()))
 
 
 class Aborted(BaseException):
@@ -124,6 +127,7 @@ class Call:
         self.parent = current_task()
         self.depth: int = 0 if self.parent is None else self.parent.call.depth + 1
         self.caller = threading.get_ident()
+        self.place: Place | None = place_of_user()
         self.warnings = WarningsState.now()
         self.n_open = 0  # tasks that have not ended
         self._is_aborted = False
@@ -235,7 +239,7 @@ class Meeting(Generic[J, R]):
                 if not call.parent.has_floor.is_set():
                     self._ask_for_floor(call.parent)
                     self._advance()
-            call.parent.has_floor.wait()
+            self._wait_for_floor(call.parent)
 
     def close(self, call: Call, timeout: float | None) -> None:
         """End a call; after the outermost one no thread is left, unless it outlives ``timeout`` seconds."""
@@ -246,12 +250,13 @@ class Meeting(Generic[J, R]):
             self._advance()
             self._is_due.notify()
         end = None if timeout is None else time.monotonic() + timeout
-        for thread in [*self._threads, self._trainer]:
-            has_started = thread is not None and thread.ident is not None  # an interrupt may have come before
-            if thread is not None and has_started and thread is not threading.current_thread():
+        threads = [*self._threads, *([] if self._trainer is None else [self._trainer])]
+        _left_behind.update(threads)  # first: another interrupt may end the waiting
+        for thread in threads:
+            # An interrupt may have come before one was started.
+            if thread.ident is not None and thread is not threading.current_thread():
                 thread.join(None if end is None else max(0.0, end - time.monotonic()))
-        threads = [thread for thread in [*self._threads, self._trainer] if thread is not None]
-        _left_behind[:] = [thread for thread in [*_left_behind, *threads] if thread.is_alive()]
+        _left_behind.difference_update([thread for thread in threads if not thread.is_alive()])
 
     def abort(self, call: Call) -> None:
         """Let the tasks of a call end as soon as they can: at once, or when they next come to a fit."""
@@ -289,7 +294,7 @@ class Meeting(Generic[J, R]):
             self._wait(task, job)
             self._leave_floor(task)
             self._advance()
-        task.has_floor.wait()
+        self._wait_for_floor(task)
         with self._lock:
             task.is_in_fit = False
             outcome, task.outcome = task.outcome, None
@@ -335,6 +340,12 @@ class Meeting(Generic[J, R]):
             self._in_training, self._waiting = self._waiting, []
             self._size = 0.0
             self._is_due.notify()
+
+    def _wait_for_floor(self, task: Task) -> None:
+        while not task.has_floor.wait(self._patience):
+            if self._trainer is None:  # which watches the others, if there was a thread for it
+                with self._lock:
+                    self._go_on_without_the_slow()
 
     def _go_on_without_the_slow(self) -> None:
         """Count no longer on who has had the floor for long, if somebody waits."""
@@ -392,6 +403,7 @@ class Meeting(Generic[J, R]):
         """Run a task, and then others, as long as there are some to start."""
         while task is not None:
             _here.task = task
+            set_place(task.call.place)
             try:
                 task.run()
             finally:

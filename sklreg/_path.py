@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklreg._alphas import alpha_grid, check_alphas, warn_unless_empty
+from sklreg._alphas import alpha_grid, check_alphas, warn_of_large_units, warn_unless_empty
 from sklreg._guards import on_cpu_unless_told
 from sklreg._path_fits import PathFits, fit_together
 from sklreg.elastic_net import ElasticNetMixin, ElasticNetMLP, ElasticNetMLPClassifier
@@ -227,6 +227,7 @@ def elastic_net_mlp_path(
     given = check_alphas(alphas, eps, "elastic_net_mlp_path")
     seed = model._draw_seed()
     table = model._check_table(X, y, sample_weight, reset=True, learn_target=model._learn_target)
+    warn_of_large_units(model, table, "elastic_net_mlp_path")
     strengths = alpha_grid(model, table, given, eps, l1_ratio, "elastic_net_mlp_path")
     rows = PathFits.of(model, table, seed, [(alpha, l1_ratio) for alpha in strengths])
     (models,) = fit_together([rows], "elastic_net_mlp_path")

@@ -53,7 +53,8 @@ def check_range(X: Any, dtype: torch.dtype, owner: str) -> None:
     """Refuse inputs that are finite, and not so in the numbers that a network is made of."""
     values = X.data if sparse.issparse(X) else X
     greatest = torch.finfo(dtype).max
-    if values.dtype.itemsize > dtype.itemsize and np.abs(values).max(initial=0) > greatest:
+    is_wider = values.dtype.itemsize > dtype.itemsize
+    if is_wider and max(values.max(initial=0), -values.min(initial=0)) > greatest:
         raise ValueError(
             f"Input X contains a value too large for {owner}, whose network is of {str(dtype).removeprefix('torch.')}: "
             f"up to {greatest:.3g}. Scale the inputs, or set dtype='float64' and fit."

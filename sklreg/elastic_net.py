@@ -63,7 +63,8 @@ class PenaltyGroupsMixin(BaseRegularizedMLP):
 
     def _warn_if_nothing_is_left(self) -> None:
         members = self._members()
-        n_empty = sum(not member.feature_importances_.any() for member in members)
+        # One that has diverged may be as it was before training, which its own warning says.
+        n_empty = sum(not (member._diverged or member.feature_importances_.any()) for member in members)
         if n_empty:
             of_members = "" if len(members) == 1 else f" in {n_empty} of its {len(members)} networks"
             who = "it predicts" if n_empty == len(members) else "these predict"

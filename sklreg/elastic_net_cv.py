@@ -13,7 +13,7 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import indexable
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from sklreg._alphas import alpha_grid, check_alphas, warn_unless_empty
+from sklreg._alphas import alpha_grid, check_alphas, warn_of_large_units, warn_unless_empty
 from sklreg._classifier import BaseMLPClassifier
 from sklreg._guards import all_or_nothing
 from sklreg._parameters import (
@@ -115,6 +115,7 @@ class _ElasticNetCVMixin(PenaltyGroupsMixin):
         table = self._check_table(X, y, sample_weight, reset=True, learn_target=self._learn_target)
         whole = self._single_model()
         folds = self._folds(whole, X, y, groups, sample_weight, table)
+        warn_of_large_units(whole, table, name)
         grids = [alpha_grid(whole, table, given, self.eps, ratio, name) for ratio in ratios]
         strengths = [(alpha, ratio) for ratio, grid in zip(ratios, grids, strict=True) for alpha in grid]
         # The fits to all samples are rows beside those of the folds: the chosen one is already there.

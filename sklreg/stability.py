@@ -14,7 +14,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted
 
-from sklreg._alphas import alpha_grid, check_alphas, warn_unless_empty
+from sklreg._alphas import alpha_grid, check_alphas, warn_of_large_units, warn_unless_empty
 from sklreg._guards import on_cpu_unless_told
 from sklreg._path import first_to_enter, group_importances
 from sklreg._path_fits import PathFits, fit_together, on_part
@@ -173,6 +173,7 @@ class StabilitySelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
                 f"n_features_per_fit of {type(self).__name__} must be at most the number of features (or groups), "
                 f"{n_features}; got {per_fit}."
             )
+        warn_of_large_units(model, table, type(self).__name__)
         alphas = alpha_grid(model, table, given, self.eps, model.l1_ratio, type(self).__name__)
         random = check_random_state(self.random_state)
         is_stratified = is_classifier(model) and not model._multilabel

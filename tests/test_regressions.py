@@ -399,7 +399,7 @@ def test_what_was_fitted_on_a_device_that_is_not_here_predicts_and_a_wrong_devic
         model.set_params(device="cdua").predict(X)
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:99"])
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:99", 0, 1.5])
 def test_a_device_that_is_none_or_not_there_is_refused_where_the_block_begins(device):
     with pytest.raises(ValueError, match="'device' parameter of batched_training"), batched_training(device=device):
         pass
@@ -466,13 +466,48 @@ def test_with_batch_normalization_a_row_is_a_fit_also_where_folds_differ_in_size
         lambda: elastic_net_mlp_path(X, target, alphas=2, **{**FAST, "max_iter": 1}),
         lambda: elastic_net_mlp_path(X, np.ones(200), alphas=2, **FAST),
         lambda: cross_val_score(ElasticNetMLP((), alpha=1e3, early_stopping=False, learning_rate_init=0.1), X, target),
+        lambda: in_block(ElasticNetMLP((), alpha=1e3, early_stopping=False, learning_rate_init=0.1)),
     ],
-    ids=["divergence", "no feature", "no empty network, folds", "no empty network", "constant target", "in a search"],
+    ids=[
+        "divergence",
+        "no feature",
+        "no empty network, folds",
+        "no empty network",
+        "constant target",
+        "in a search",
+        "in a block",
+    ],
 )
 def test_a_warning_points_to_the_line_that_it_is_about(warns):
     with pytest.warns(UserWarning, match="MLP|mlp") as told:
         warns()
     assert {warning.filename for warning in told} == {__file__}
+
+
+def in_block(model):
+    with batched_training():
+        return cross_val_score(model, X, target)
+
+
+def test_without_a_hierarchy_a_column_that_says_nothing_does_no_harm():
+    model = ElasticNetMLP(**FAST, penalty_groups="hierarchical", hierarchy=0.0, alpha=1e-3, early_stopping=False)
+    assert model.fit(np.c_[X, np.zeros(200)], target).n_iter_ == 5
+    assert model.feature_importances_[:5].all()
+
+
+def test_the_greatest_alpha_is_exact_with_smoothed_labels():
+    path = {"loss": "log_loss", "hidden_layer_sizes": (), "l1_ratio": 1.0, "alphas": 1, "max_iter": 1}
+    greatest = elastic_net_mlp_path(X, y, label_smoothing=0.3, **path).alphas[0]
+    smooth = y + 0.3 * (1 - 2 * y)
+    exact = np.abs((X - X.mean(axis=0)).T @ (smooth - smooth.mean())).max() / len(y)
+    assert_allclose(greatest, exact, rtol=2e-9)
+
+
+def test_a_fit_that_diverges_at_once_is_not_told_to_lower_alpha():
+    model = ElasticNetMLP((8,), alpha=1e-4, solver="sgd", learning_rate_init=1e300, batch_size=50, early_stopping=False)
+    with pytest.warns(ConvergenceWarning, match="diverged") as told:
+        model.fit(100 * X, target)
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize("groups", ["weights", "features", "hierarchical"])

@@ -342,7 +342,8 @@ class Hierarchy(NamedTuple):
         length = groups.total(theta.square()).sqrt()
         # Without a gradient so far, each weight moves by the longest step on average.  What the penalty takes from r
         # moves weights that are at the bound by M times as much, and they in turn hold it up.
-        most = metric.longest * (block.size(w).sqrt() / M + M * self.bounded.size(w))
+        root = block.size(w).sqrt()
+        most = metric.longest * torch.where(M > 0, root / M + M * self.bounded.size(w), root)
         target = length - self.linear.threshold(metric, step, most)
         least = M * target
         size = torch.abs(W, out=metric.buffers[0].shaped(W, *W.shape))

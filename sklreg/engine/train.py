@@ -62,7 +62,7 @@ def train(
 
     def train_stack(members: list[int]) -> None:
         for i in members:
-            if questions[i]():
+            if is_cancelled.is_set() or questions[i]():
                 keep(i, InterruptedError("Nobody waits for this fit any more."))
         members = [i for i in members if outcomes[i] is None]
         if not members:
