@@ -51,71 +51,89 @@ def train(
     """
     if not jobs:
         return []
-    questions = list(is_aborted) if is_aborted is not None else [lambda: False] * len(jobs)
-    outcomes: list[Result | Exception | None] = [None] * len(jobs)
-    is_cancelled = threading.Event()
+    fits = _Fits(jobs, is_aborted, tell)
+    stacks = plan(jobs, torch.get_num_threads())
+    are_long = [are_side_by_side([jobs[i] for i in members]) for members in stacks]
+    if sum(are_long) > 1:
+        _in_threads(fits.train, list(compress(stacks, are_long)), fits.is_cancelled)
+        stacks = list(compress(stacks, map(not_, are_long)))
+    for members in stacks:
+        fits.train(members)
+    missing = [i for i, outcome in enumerate(fits.outcomes) if outcome is None]
+    if missing:
+        raise RuntimeError(f"The engine has lost jobs {missing}; please report this.")
+    return [outcome for outcome in fits.outcomes if outcome is not None]
 
-    def keep(i: int, outcome: Result | Exception) -> None:
-        outcomes[i] = outcome
-        if tell is not None:
-            tell(i, outcome)
 
-    def train_stack(members: list[int]) -> None:
-        for i in members:
-            if is_cancelled.is_set() or questions[i]():
-                keep(i, InterruptedError("Nobody waits for this fit any more."))
-        members = [i for i in members if outcomes[i] is None]
-        if not members:
-            return
+class _Fits:
+    """The jobs of one call, which of them are still wanted, and what has come of them."""
 
-        def is_done_with(k: int) -> bool:
-            return is_cancelled.is_set() or questions[members[k]]()
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        is_aborted: Sequence[Callable[[], bool]] | None,
+        tell: Callable[[int, Result | Exception], None] | None,
+    ) -> None:
+        self.jobs, self._is_aborted, self._tell = jobs, is_aborted, tell
+        self.is_cancelled = threading.Event()
+        self.outcomes: list[Result | Exception | None] = [None] * len(jobs)
 
-        stack = _Stack([jobs[i] for i in members], is_done_with, lambda k, outcome: keep(members[k], outcome))
-        try:
-            stack.train()
-        finally:
-            vars(stack).clear()  # the traceback of an error that is an outcome holds on to it
-
-    def attempt(members: list[int]) -> Exception | None:
-        try:
-            with torch.inference_mode(False), torch.no_grad():  # a module made in the former could never be trained
-                train_stack(members)
-        except Exception as error:
-            return error
-        return None
-
-    def train_guarded(members: list[int]) -> None:
-        error = attempt(members)
-        left = [i for i in members if outcomes[i] is None]
-        parts = halves(jobs, left) if left and isinstance(error, torch.OutOfMemoryError) else []
+    def train(self, members: list[int]) -> None:
+        """Train the jobs of these numbers in one stack, or in narrower ones where it is too much for the memory."""
+        error = self._attempt(members)
+        left = self._without_outcome(members)
+        parts = halves(self.jobs, left) if left and isinstance(error, torch.OutOfMemoryError) else []
         # What cannot be parted is tried again where it was not alone.
         if len(parts) > 1 or (parts and len(left) < len(members)):
             error = None  # and with it the frames that hold what the attempt has allocated
             gc.collect()
             torch.cuda.empty_cache()
             for part in parts:
-                train_guarded(part)
+                self.train(part)
         elif error is not None:
             for i in left:
-                keep(i, error)
+                self._keep(i, error)
         if torch.cuda.is_initialized():  # what errors hold on to may be large, and there is less of it
             for i in members:
-                outcome = outcomes[i]
+                outcome = self.outcomes[i]
                 if isinstance(outcome, Exception):
                     traceback.clear_frames(outcome.__traceback__)
 
-    stacks = plan(jobs, torch.get_num_threads())
-    are_long = [are_side_by_side([jobs[i] for i in members]) for members in stacks]
-    if sum(are_long) > 1:
-        _in_threads(train_guarded, list(compress(stacks, are_long)), is_cancelled)
-        stacks = list(compress(stacks, map(not_, are_long)))
-    for members in stacks:
-        train_guarded(members)
-    missing = [i for i, outcome in enumerate(outcomes) if outcome is None]
-    if missing:
-        raise RuntimeError(f"The engine has lost jobs {missing}; please report this.")
-    return [outcome for outcome in outcomes if outcome is not None]
+    def _attempt(self, members: list[int]) -> Exception | None:
+        try:
+            with torch.inference_mode(False), torch.no_grad():  # a module made in the former could never be trained
+                self._train_stack(members)
+        except Exception as error:
+            return error
+        return None
+
+    def _train_stack(self, members: list[int]) -> None:
+        for i in members:
+            if self._is_unwanted(i):
+                self._keep(i, InterruptedError("Nobody waits for this fit any more."))
+        members = self._without_outcome(members)
+        if not members:
+            return
+        stack = _Stack(
+            [self.jobs[i] for i in members],
+            lambda k: self._is_unwanted(members[k]),
+            lambda k, outcome: self._keep(members[k], outcome),
+        )
+        try:
+            stack.train()
+        finally:
+            vars(stack).clear()  # the traceback of an error that is an outcome holds on to it
+
+    def _is_unwanted(self, i: int) -> bool:
+        return self.is_cancelled.is_set() or (self._is_aborted is not None and self._is_aborted[i]())
+
+    def _keep(self, i: int, outcome: Result | Exception) -> None:
+        self.outcomes[i] = outcome
+        if self._tell is not None:
+            self._tell(i, outcome)
+
+    def _without_outcome(self, members: list[int]) -> list[int]:
+        return [i for i in members if self.outcomes[i] is None]
 
 
 def _in_threads(work: Callable[[list[int]], None], stacks: list[list[int]], is_cancelled: threading.Event) -> None:

@@ -309,6 +309,10 @@ def test_a_job_that_is_aborted_ends_with_its_epoch_and_alone(make_job):
     assert (len(aborted.history), len(other.history)) == (2, 6)
 
 
+def test_without_jobs_there_is_nothing_to_train():
+    assert train([]) == []
+
+
 def test_every_outcome_is_told_once_and_as_it_comes(make_job):
     told = []
     jobs = [make_job(max_iter=m) for m in (5, 2, 3)]
