@@ -91,9 +91,8 @@ def alpha_max(model: ElasticNetMixin, table: Table, l1_ratio: float) -> float:
     """Return the alpha from which on all penalised weights are zero (see :mod:`sklreg._alpha_max`)."""
     unit = _unit(model, table)
     pull = Pull.of(table.X, table.targets, table.loss_weight, model._loss(), model.label_smoothing)
-    strength = l1_max(
-        pull, model._layer_sizes, model.activation, model.normalization, model._penalty_groups(), model.hierarchy / unit
-    )
+    groups = model.penalty_groups, model._group_labels()
+    strength = l1_max(pull, model._layer_sizes, model.activation, model.normalization, groups, model.hierarchy / unit)
     return strength * _ROUNDED_UP / l1_ratio
 
 

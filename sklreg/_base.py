@@ -85,6 +85,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, FittedNetworks):
     stochastic_depth: float = 0.0
     input_scaling: str | None = None
     n_bins: int | None = None
+    penalty_groups: str = "weights"
     hierarchy: float = 1.0
     weight_decay: float
     dropout: float
@@ -178,9 +179,9 @@ class BaseRegularizedMLP(CallbackSupportMixin, FittedNetworks):
     def _penalty_strengths(self) -> tuple[float, float]:
         """Return ``l1, l2``."""
 
-    def _penalty_groups(self) -> tuple[str, tuple[int, ...] | None]:
-        """Return which weights are penalised together, and the number of each feature's group."""
-        return "weights", None
+    def _group_labels(self) -> tuple[int, ...] | None:
+        """Return the number of each feature's group, or ``None`` where each is its own."""
+        return None
 
     # Fitting --------------------------------------------------------------------------------------------------
 
@@ -530,7 +531,7 @@ class BaseRegularizedMLP(CallbackSupportMixin, FittedNetworks):
             "residual": self.residual,
             "input_scaling": self.input_scaling,
             "n_bins": self.n_bins,
-            "penalty_groups": self._penalty_groups()[0],
+            "penalty_groups": self.penalty_groups,
         }
 
     def _check_warm_start(self, previous: BaseRegularizedMLP) -> None:
@@ -579,7 +580,6 @@ class BaseRegularizedMLP(CallbackSupportMixin, FittedNetworks):
             train_set, validation_set = train_set.with_weight(), validation_set.with_weight()
         n_train = len(train_set)
         input_map = self._input_map(train_table, start)
-        penalty_groups, feature_groups = self._penalty_groups()
         static = Static(
             n_features=self.n_features_in_,
             hidden_layer_sizes=self._layer_sizes,
@@ -595,8 +595,8 @@ class BaseRegularizedMLP(CallbackSupportMixin, FittedNetworks):
             is_sparse=isinstance(train_set.X, CSRRows),
             dtype=dtype,
             device=device,
-            penalty_groups=penalty_groups,
-            feature_groups=feature_groups,
+            penalty_groups=self.penalty_groups,
+            feature_groups=self._group_labels(),
             residual=self.residual,
             scales_inputs=input_map.scale is not None,
             binned=None if input_map.bins is None else input_map.bins.feature,

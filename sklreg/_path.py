@@ -73,7 +73,7 @@ class ElasticNetMLPPath(NamedTuple):
         ValueError
             If fewer than ``k`` enter the path, or ``k`` is not an int from 1 on.
         """
-        return first_to_enter(self.alphas, self.feature_importances, k, self.models[0]._penalty_groups()[1])
+        return first_to_enter(self.alphas, self.feature_importances, k, self.models[0]._group_labels())
 
 
 def entry_alphas(alphas: Array, importances: Array) -> Array:

@@ -34,12 +34,11 @@ class PenaltyGroupsMixin(BaseRegularizedMLP):
     feature_groups: Any
     hierarchy: float
 
-    def _penalty_groups(self) -> tuple[str, tuple[int, ...] | None]:
+    def _group_labels(self) -> tuple[int, ...] | None:
         if self.feature_groups is None:
-            return self.penalty_groups, None
+            return None
         names = getattr(self, "feature_names_in_", None)
-        groups = resolve_feature_groups(self.feature_groups, self.n_features_in_, names, type(self).__name__)
-        return self.penalty_groups, groups
+        return resolve_feature_groups(self.feature_groups, self.n_features_in_, names, type(self).__name__)
 
     def _check_parameters(self, n_train: int) -> None:
         super()._check_parameters(n_train)
@@ -56,7 +55,7 @@ class PenaltyGroupsMixin(BaseRegularizedMLP):
                 f"{name}: penalty_groups={self.penalty_groups!r} acts on hidden layers, and hidden_layer_sizes="
                 f"{self.hidden_layer_sizes!r} has none. Set penalty_groups='features', or add a hidden layer."
             )
-        self._penalty_groups()
+        self._group_labels()
 
     def _check_fitted(self) -> None:
         self._warn_if_nothing_is_left()

@@ -246,7 +246,7 @@ class _ElasticNetCVMixin(PenaltyGroupsMixin):
     @property
     def entry_scores_(self) -> Array:
         """Order of entry as a score: greatest for the first feature, 0 for those that never enter."""
-        return entry_scores(self._path_alphas, self.feature_importances_path_, self._penalty_groups()[1])
+        return entry_scores(self._path_alphas, self.feature_importances_path_, self._group_labels())
 
     def select(self, k: int) -> Array:
         """Return the ``k`` features that enter the path of ``l1_ratio_`` first.
@@ -269,7 +269,7 @@ class _ElasticNetCVMixin(PenaltyGroupsMixin):
             If fewer than ``k`` enter the path, or ``k`` is not an int from 1 on.
         """
         check_is_fitted(self)
-        return first_to_enter(self._path_alphas, self.feature_importances_path_, k, self._penalty_groups()[1])
+        return first_to_enter(self._path_alphas, self.feature_importances_path_, k, self._group_labels())
 
 
 def standard_error(scores: Array) -> Array:

@@ -165,7 +165,7 @@ class StabilitySelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
         model = self._model()
         given = check_alphas(self.alphas, self.eps, type(self).__name__)
         table = model._check_table(X, y, sample_weight, reset=True, learn_target=model._learn_target)
-        labels = model._penalty_groups()[1]
+        labels = model._group_labels()
         n_features = model.n_features_in_ if labels is None else max(labels) + 1
         per_fit = max(1, int(np.sqrt(0.8 * n_features))) if self.n_features_per_fit is None else self.n_features_per_fit
         if per_fit > n_features:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -43,6 +44,16 @@ class Static:
     def n_inputs(self) -> int:
         """Number of inputs of the first layer."""
         return self.n_features + len(self.binned or ())
+
+    @property
+    def layer_sizes(self) -> list[int]:
+        """Number of units of each layer, from the inputs to the outputs."""
+        return [self.n_inputs, *self.hidden_layer_sizes, self.n_outputs]
+
+    @property
+    def n_weights(self) -> int:
+        """Number of weights of all layers."""
+        return sum(n_in * n_out for n_in, n_out in pairwise(self.layer_sizes))
 
 
 class Hyperparameters(NamedTuple):

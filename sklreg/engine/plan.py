@@ -153,10 +153,8 @@ def are_side_by_side(stack: Sequence[Job]) -> bool:
 
 def flops_of_step(job: Job) -> float:
     """Return the floating-point operations in the products of one step."""
-    units = [job.static.n_inputs, *job.static.hidden_layer_sizes, job.static.n_outputs]
-    n_weights = sum(n_in * n_out for n_in, n_out in pairwise(units))
     # Forward and both halves of the backward pass multiply and add once each per weight and sample.
-    return 6 * n_weights * len(job.train_set) / job.static.n_batches
+    return 6 * job.static.n_weights * len(job.train_set) / job.static.n_batches
 
 
 def _are_even(work: Sequence[float], n_threads: int) -> bool:
@@ -177,13 +175,11 @@ def cut(items: Sequence[T], width: int, size: Callable[[T], int] = lambda item: 
 
 def _widest(job: Job) -> int:
     static = job.static
-    units = [static.n_inputs, *static.hidden_layer_sizes, static.n_outputs]
-    n_weights = sum(n_in * n_out for n_in, n_out in pairwise(units))
     batch_size = -(-len(job.train_set) // static.n_batches)
     if static.device.type != "cpu" and job.validation_set is not None:
         batch_size = max(batch_size, min(len(job.validation_set), VALIDATION_CHUNK))
-    n_activations = batch_size * sum(units)
-    n_bytes = static.dtype.itemsize * (_COPIES_OF_STATE * n_weights + _COPIES_OF_ACTIVATIONS * n_activations)
+    n_activations = batch_size * sum(static.layer_sizes)
+    n_bytes = static.dtype.itemsize * (_COPIES_OF_STATE * static.n_weights + _COPIES_OF_ACTIVATIONS * n_activations)
     if static.device.type == "cpu":
         return max(1, min(_MOST_ROWS_ON_CPU, _BYTES_ON_CPU // n_bytes))
     free, _ = torch.cuda.mem_get_info(static.device)
